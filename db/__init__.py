@@ -1,0 +1,1 @@
+"""Postgres: numbered migrations and one file of query functions per noun."""

@@ -1,0 +1,179 @@
+"""Who asks, and what that viewer may do: the one place where permission is decided."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from secrets import token_hex, token_urlsafe
+from uuid import UUID
+
+from db import ids
+from db.errors import Forbidden, NotFound
+from db.pool import Conn
+
+
+class Role(StrEnum):
+    """What a member may do in a project.
+
+    VIEWER reads all. LOGGER starts runs, appends to its own and reads those back. EDITOR reads and writes all.
+    OWNER manages the project too.
+    """
+
+    VIEWER = "VIEWER"
+    LOGGER = "LOGGER"
+    EDITOR = "EDITOR"
+    OWNER = "OWNER"
+
+
+class Action(StrEnum):
+    """What is asked for."""
+
+    READ = "read"
+    START = "start a run"
+    APPEND = "append to this run"
+    ANNOTATE = "annotate this run"
+
+
+READERS = frozenset({Role.VIEWER, Role.EDITOR, Role.OWNER})
+WRITERS = frozenset({Role.EDITOR, Role.OWNER})
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The viewer and the projects it belongs to; every query function takes one."""
+
+    account_id: UUID
+    account_name: str
+    is_admin: bool
+    roles: Mapping[UUID, Role]
+    token_project_id: UUID | None = None  # the only project that the token is good for
+
+    @property
+    def readable(self) -> list[UUID]:
+        """Projects in which the viewer sees everything."""
+        return [project for project, role in self.roles.items() if role in READERS]
+
+    @property
+    def own(self) -> list[UUID]:
+        """Projects in which the viewer sees only what it made itself."""
+        return [project for project, role in self.roles.items() if role == Role.LOGGER]
+
+    @property
+    def sight(self) -> tuple[list[UUID], list[UUID], UUID]:
+        """The last arguments of `is_visible(project, owner, readable, own, account)`."""
+        return self.readable, self.own, self.account_id
+
+
+def allows(scope: Scope, action: Action, project_id: UUID, owner_id: UUID | None = None) -> bool:
+    """The policy. `owner_id` is who made the object; None when the question is about the project itself."""
+    role = scope.roles.get(project_id)
+    if role is None:
+        return False
+    if action is Action.READ:
+        return role in READERS or owner_id is None or owner_id == scope.account_id
+    if action is Action.START:
+        return role in WRITERS or role is Role.LOGGER
+    return role in WRITERS or (role is Role.LOGGER and owner_id == scope.account_id)
+
+
+def require(scope: Scope, action: Action, what: str, project_id: UUID, owner_id: UUID | None = None) -> None:
+    """Raises `NotFound` when the viewer cannot see `what`, `Forbidden` when it sees it but may not do this."""
+    if not allows(scope, Action.READ, project_id, owner_id):
+        raise NotFound(f"there is no {what}")
+    if not allows(scope, action, project_id, owner_id):
+        role = scope.roles[project_id]
+        raise Forbidden(f"the role {role} may not {action}", hint="ask an owner of the project for the role EDITOR")
+
+
+SCOPE = """
+    select account.id, account.name, account.is_admin, token.secret_sha256,
+        token.project_id as token_project_id, token.role as token_role,
+        array(select membership.project_id from membership
+            where membership.account_id = account.id order by membership.project_id) as project_ids,
+        array(select membership.role from membership
+            where membership.account_id = account.id order by membership.project_id) as roles
+    from token
+    join account on account.id = token.account_id
+    where token.id = $1
+        and token.revoked_at is null
+        and (token.expires_at is null or token.expires_at > now())
+        and account.disabled_at is null
+"""
+
+
+async def scope_of(conn: Conn, token_id: str) -> tuple[Scope, bytes] | None:
+    """The scope of a live token and the SHA-256 of its secret; None when there is no such token."""
+    row = await conn.fetchrow(SCOPE, token_id)
+    if row is None:
+        return None
+    cap = Role(row["token_role"]) if row["token_role"] else None
+    roles = {
+        project: capped
+        for project, role in zip(row["project_ids"], row["roles"], strict=True)
+        if row["token_project_id"] in (None, project) and (capped := _capped(Role(role), cap))
+    }
+    scope = Scope(
+        account_id=row["id"],
+        account_name=row["name"],
+        is_admin=row["is_admin"] and cap is None and row["token_project_id"] is None,
+        roles=roles,
+        token_project_id=row["token_project_id"],
+    )
+    return scope, row["secret_sha256"]
+
+
+def _capped(role: Role, cap: Role | None) -> Role | None:
+    """What both the member's role and the token's allow; a viewer and a logger have nothing in common."""
+    if cap in (None, role):
+        return role
+    wide = [each for each in (Role.OWNER, Role.EDITOR) if each in (role, cap)]
+    if not wide:
+        return None
+    return cap if role == wide[0] else role
+
+
+CREATE_ACCOUNT = """
+    insert into account (id, name, is_admin) values ($1, $2, $3)
+"""
+
+
+async def create_account(conn: Conn, name: str, *, is_admin: bool = False) -> UUID:
+    """A new account's id."""
+    account_id = ids.new()
+    await conn.execute(CREATE_ACCOUNT, account_id, name, is_admin)
+    return account_id
+
+
+GRANT = """
+    insert into membership (project_id, account_id, role) values ($1, $2, $3)
+    on conflict (account_id, project_id) do update set role = excluded.role, granted_at = now()
+"""
+
+
+async def grant(conn: Conn, project_id: UUID, account_id: UUID, role: Role) -> None:
+    """Make the account a member with this role; an earlier role is replaced."""
+    await conn.execute(GRANT, project_id, account_id, role)
+
+
+CREATE_TOKEN = """
+    insert into token (id, account_id, secret_sha256, project_id, role) values ($1, $2, $3, $4, $5)
+"""
+
+
+async def create_token(
+    conn: Conn, account_id: UUID, *, project_id: UUID | None = None, role: Role | None = None
+) -> str:
+    """A new token `rs_<id>_<secret>`, shown this once; the secret has 256 random bits and is kept as SHA-256."""
+    token_id, secret = token_hex(8), token_urlsafe(32)
+    await conn.execute(CREATE_TOKEN, token_id, account_id, sha256(secret.encode()).digest(), project_id, role)
+    return f"rs_{token_id}_{secret}"
+
+
+REVOKE_TOKEN = """
+    update token set revoked_at = now() where id = $1 and revoked_at is null
+"""
+
+
+async def revoke_token(conn: Conn, token_id: str) -> None:
+    """The token stops working at once; revoking it again changes nothing."""
+    await conn.execute(REVOKE_TOKEN, token_id)

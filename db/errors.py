@@ -1,0 +1,144 @@
+"""The failures a caller can expect, each with one name from the constraint to the SDK's exception."""
+
+from typing import ClassVar
+
+import asyncpg
+
+
+class RunstoneError(Exception):
+    """An expected failure, safe to show: what was refused, where, and what to do.
+
+    `path` names the argument ("params[3].key"), `limit` the bound that was broken, `hint` the way out.
+    """
+
+    code: ClassVar[str] = "INTERNAL"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self, message: str, *, path: str | None = None, limit: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+        self.limit = limit
+        self.hint = hint
+
+
+class Unauthenticated(RunstoneError):
+    """No token, or one that is unknown, expired or revoked."""
+
+    code = "UNAUTHENTICATED"
+
+
+class Forbidden(RunstoneError):
+    """The viewer sees the object but may not do this to it."""
+
+    code = "FORBIDDEN"
+
+
+class NotFound(RunstoneError):
+    """There is no such object, or it is not the viewer's to see; the two look the same."""
+
+    code = "NOT_FOUND"
+
+
+class Invalid(RunstoneError):
+    """A value outside what is allowed; nothing was stored."""
+
+    code = "VALIDATION"
+
+
+class Conflict(RunstoneError):
+    """The id was used before, with other content."""
+
+    code = "CONFLICT"
+
+
+class NameTaken(Conflict):
+    """Another object has this name."""
+
+
+class ParamConflict(Conflict):
+    """The param has another value already; params are written once."""
+
+    def __init__(self, key: str, stored: object, given: object, *, path: str | None = None) -> None:
+        super().__init__(
+            f"param {key!r} is {stored!r} and cannot become {given!r}",
+            path=path,
+            hint="params are written once; log the new value under another key or in a new run",
+        )
+        self.key = key
+        self.stored = stored
+        self.given = given
+
+
+class SeqConflict(Conflict):
+    """A block of points came out of order, or its number was used for other points."""
+
+    def __init__(self, message: str, *, writer_id: str, expected_seq: int, path: str | None = None) -> None:
+        super().__init__(message, path=path, hint=f"the writer's next block has seq {expected_seq}")
+        self.writer_id = writer_id
+        self.expected_seq = expected_seq
+
+
+class ArtifactConflict(Conflict):
+    """The run has another artifact at this path; artifacts are never overwritten."""
+
+    def __init__(self, artifact_path: str, *, path: str | None = None) -> None:
+        super().__init__(
+            f"the run has other bytes at {artifact_path!r}",
+            path=path,
+            hint="artifacts are never overwritten; choose another path",
+        )
+        self.artifact_path = artifact_path
+
+
+class RunSealed(RunstoneError):
+    """The run has ended; what it recorded can no longer be added to or changed."""
+
+    code = "RUN_SEALED"
+
+    def __init__(self, message: str, *, status: str = "FINISHED", path: str | None = None) -> None:
+        super().__init__(message, path=path, hint="resume the run to log more: that is a new attempt")
+        self.status = status
+
+
+class UploadExpired(RunstoneError):
+    """The upload was abandoned, aborted or took too long."""
+
+    code = "UPLOAD_EXPIRED"
+
+
+class Unavailable(RunstoneError):
+    """A part of the server does not answer now; the same request may be sent again."""
+
+    code = "UNAVAILABLE"
+    retryable = True
+
+
+# A constraint that a caller can break, and the failure it stands for.
+BY_CONSTRAINT: dict[str, type[RunstoneError]] = {
+    "project_name_key": NameTaken,
+    "run_is_open": RunSealed,
+    "run_pkey": Conflict,
+    "param_pkey": Conflict,
+}
+
+# SQLSTATE classes that pass by themselves: connection lost, out of resources, shutdown, serialization, lock timeout.
+RETRYABLE_CLASSES = ("08", "53", "57", "40", "55")
+
+
+def known(error: BaseException) -> RunstoneError | None:
+    """The failure that a database error stands for; None for a bug."""
+    match error:
+        case RunstoneError():
+            return error
+        case asyncpg.IntegrityConstraintViolationError() if error.constraint_name in BY_CONSTRAINT:
+            return BY_CONSTRAINT[error.constraint_name](str(error))
+        case asyncpg.CharacterNotInRepertoireError() | asyncpg.UntranslatableCharacterError():
+            return Invalid("text holds a character that cannot be stored, such as NUL")
+        case asyncpg.PostgresError() if not (error.sqlstate or "").startswith(RETRYABLE_CLASSES):
+            return None
+        case asyncpg.PostgresError() | asyncpg.InterfaceError() | ConnectionError() | TimeoutError():
+            return Unavailable("the database does not answer now", hint="send the same request again")
+    return None

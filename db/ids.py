@@ -1,0 +1,32 @@
+"""Ids: UUID version 7 (RFC 9562, section 5.7), ordered by the millisecond they were made in."""
+
+import secrets
+import time
+from uuid import UUID
+
+from db.errors import Invalid
+
+
+def new() -> UUID:
+    """A fresh UUIDv7: 48 bits of Unix milliseconds, then 74 random bits."""
+    time_ms = time.time_ns() // 1_000_000
+    number = (time_ms << 80) | secrets.randbits(80)
+    number = number & ~(0xF << 76) | (0x7 << 76)
+    return UUID(int=number & ~(0x3 << 62) | (0x2 << 62))
+
+
+def parse(text: str, path: str) -> UUID:
+    """The id in `text`. Raises `Invalid` that names `path`."""
+    found = find(text)
+    if found is None:
+        raise Invalid(f"{path} is not an id", path=path, hint="an id is a UUID: 8-4-4-4-12 hexadecimal digits")
+    return found
+
+
+def find(text: str) -> UUID | None:
+    """The id in `text`, or None when it cannot name anything."""
+    try:
+        found = UUID(text)
+    except ValueError:
+        return None
+    return found if str(found) == text.lower() else None
