@@ -1,0 +1,1 @@
+"""How Runstone is run."""

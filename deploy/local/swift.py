@@ -1,0 +1,101 @@
+"""The S3 store: OpenStack Swift with its S3 API, all of it in one process of ours (`deploy.local.swift_server`)."""
+
+import errno
+import json
+import os
+import sys
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from deploy.local.errors import CannotStart
+from deploy.local.home import Home, remove
+from deploy.local.keep import CODE, Keeper, Program, answers
+from settings import S3Settings, Settings
+
+ACCESS_KEY_ID = "runstone:s3"  # Swift's account and user
+LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not chosen
+OWN_STORE = (
+    "point RUNSTONE_S3_ENDPOINT_URL, RUNSTONE_S3_BUCKET, RUNSTONE_S3_ACCESS_KEY_ID and "
+    "RUNSTONE_S3_SECRET_ACCESS_KEY at your own S3 store"
+)
+
+
+async def start(keeper: Keeper, home: Home, settings: Settings) -> S3Settings:
+    """Start the store, with its bucket, and return where it is. Raises `CannotStart`."""
+    _check_installed()
+    folder = home.folder("s3")
+    _check_attributes(folder)
+    public_host = _public_host(settings)
+    # Upload links carry the port. Where others reach it through a firewall it is the one after the API's.
+    port = await home.port("s3_port", settings.host, preferred=None if settings.is_loopback else settings.port + 1)
+    secret = home.secret("s3_secret")
+    s3 = S3Settings(
+        endpoint_url=_url(LOOPBACK_OF.get(settings.host, settings.host), port),
+        public_endpoint_url=_url(public_host, port),
+        access_key_id=ACCESS_KEY_ID,
+        secret_access_key=secret,
+        path_style=True,
+    )
+    config = {
+        "folder": str(folder),
+        "host": settings.host,
+        "port": port,
+        "bucket": s3.bucket,
+        "region": s3.region,
+        "secret": secret,
+    }
+    await keeper.start(
+        Program(
+            name="The S3 store",
+            argv=(sys.executable, "-P", "-m", "deploy.local.swift_server"),
+            stdin=json.dumps(config).encode(),
+            env={**os.environ, "PYTHONPATH": str(CODE)},
+            log=home.logs / "s3.log",
+            ready=partial(answers, f"{s3.endpoint_url}/healthcheck"),
+        )
+    )
+    return s3
+
+
+def _check_installed() -> None:
+    if sys.platform != "linux":
+        raise CannotStart(f"The embedded S3 store needs Linux. Here, {OWN_STORE}.")
+    if find_spec("swift") is None:
+        raise CannotStart(
+            f"The embedded S3 store is not installed. Run pip install 'runstone[server,local]', or {OWN_STORE}."
+        )
+
+
+def _check_attributes(folder: Path) -> None:
+    """Swift keeps what it knows about an object in extended attributes of the file."""
+    probe = folder / "probe"
+    probe.touch(mode=0o600)
+    try:
+        os.setxattr(probe, "user.runstone", b"probe")
+    except OSError as error:
+        if error.errno not in {errno.ENOTSUP, errno.EPERM}:
+            raise
+        raise CannotStart(
+            f"The file system of {folder} has no extended attributes, which the embedded S3 store needs. "
+            f"Choose a folder on another disk with RUNSTONE_HOME, or {OWN_STORE}."
+        ) from error
+    finally:
+        remove(probe)
+
+
+def _public_host(settings: Settings) -> str:
+    """The host in upload and download links."""
+    if settings.public_url:
+        return urlsplit(settings.public_url).hostname or settings.host
+    if settings.host in LOOPBACK_OF:
+        raise CannotStart(
+            f"RUNSTONE_HOST is {settings.host}: set RUNSTONE_PUBLIC_URL to the address that people use, "
+            "such as http://runstone.example:4747, because upload links carry it."
+        )
+    return settings.host
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
