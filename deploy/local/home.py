@@ -146,9 +146,9 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-async def comes_free(host: str, port: int) -> bool:
+async def comes_free(host: str, port: int, wait_s: float = PORT_WAIT_S) -> bool:
     """Whether the port is free or becomes so in a moment: services of a killed start may still be ending."""
-    until = time.monotonic() + PORT_WAIT_S
+    until = time.monotonic() + wait_s
     while not is_free(host, port):
         if time.monotonic() > until:
             return False

@@ -6,6 +6,7 @@ so that it dies with it even under kill -9 (on Linux).
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -21,11 +22,17 @@ import httpx
 from deploy.local.errors import CannotStart
 
 CODE = Path(__file__).parents[2]  # the folder of our packages: the checkout, or runstone/_server
+log = logging.getLogger(__name__)
 LEASH = Path(__file__).with_name("leash.py")
 LOG_BYTES_MAX = 10 * 1024 * 1024
 POLL_S = 0.02
 BACKOFF_S_MAX = 5.0
 SETTLED_S = 10.0  # a child that has lived so long starts again at once when it crashes
+
+
+async def at_once() -> bool:
+    """Readiness of a program that has nothing to get ready."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class Program:
     name: str
     argv: tuple[str, ...]
     log: Path
-    ready: Callable[[], Awaitable[bool]]
+    ready: Callable[[], Awaitable[bool]] = at_once
     env: Mapping[str, str] | None = None  # None: ours
     stdin: bytes = b""
     user: str | None = None  # None: stay who we are
@@ -82,15 +89,12 @@ async def keeping() -> AsyncIterator[Keeper]:
             finally:
                 await keeper.stop()
     except BaseExceptionGroup as group:
-        raise only(group) from None
+        raise first(group) from None
 
 
-def only(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one exception inside, or the group itself when there are several."""
-    if len(group.exceptions) > 1:
-        return group
-    [error] = group.exceptions
-    return only(error) if isinstance(error, BaseExceptionGroup) else error
+def first(error: BaseException) -> BaseException:
+    """The first exception that is not a group; the one to act on when several failed together."""
+    return first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 class Child:
@@ -119,7 +123,8 @@ class Child:
         while True:
             assert self.process is not None
             since = time.monotonic()
-            await self.process.wait()
+            code = await self.process.wait()
+            log.warning("%s ended (%s) and is started again; see %s", self.program.name, code, self.program.log)
             crashes = 1 if time.monotonic() - since > SETTLED_S else crashes + 1
             if crashes > 1:
                 await asyncio.sleep(backoff_s(crashes - 1))
@@ -169,12 +174,12 @@ def backoff_s(failures: int) -> float:
 
 async def spawn(program: Program) -> Process:
     """One leashed process whose output goes to the program's log."""
-    log = open_log(program.log)
+    output = open_log(program.log)
     try:
         process = await asyncio.create_subprocess_exec(
             *leashed(program.argv, program.death_signal, program.user),
             stdin=PIPE if program.stdin else DEVNULL,
-            stdout=log,
+            stdout=output,
             stderr=STDOUT,
             env=program.env,
             cwd=program.cwd,
@@ -182,7 +187,7 @@ async def spawn(program: Program) -> Process:
             start_new_session=True,
         )
     finally:
-        os.close(log)
+        os.close(output)
     if process.stdin is not None:
         process.stdin.write(program.stdin)  # less than a pipe holds, so there is nothing to wait for
         process.stdin.close()

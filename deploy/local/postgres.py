@@ -134,7 +134,6 @@ async def _make(room: Room, bin_path: Path, password: str, log: Path) -> None:
                     "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions",
                 ),
                 log=log,
-                ready=_at_once,
                 user=room.user,
                 cwd=Path("/"),
                 pass_fds=room.fds,
@@ -144,10 +143,6 @@ async def _make(room: Room, bin_path: Path, password: str, log: Path) -> None:
     finally:
         remove(password_file)
     new.rename(room.data)
-
-
-async def _at_once() -> bool:
-    return True
 
 
 def _check_version(room: Room) -> None:

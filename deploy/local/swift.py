@@ -32,8 +32,8 @@ async def start(keeper: Keeper, home: Home, settings: Settings) -> S3Settings:
     port = await home.port("s3_port", settings.host, preferred=None if settings.is_loopback else settings.port + 1)
     secret = home.secret("s3_secret")
     s3 = S3Settings(
-        endpoint_url=_url(LOOPBACK_OF.get(settings.host, settings.host), port),
-        public_endpoint_url=_url(public_host, port),
+        endpoint_url=url_of(LOOPBACK_OF.get(settings.host, settings.host), port),
+        public_endpoint_url=url_of(public_host, port),
         access_key_id=ACCESS_KEY_ID,
         secret_access_key=secret,
         path_style=True,
@@ -97,5 +97,6 @@ def _public_host(settings: Settings) -> str:
     return settings.host
 
 
-def _url(host: str, port: int) -> str:
+def url_of(host: str, port: int) -> str:
+    """The address of a server there."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
