@@ -1,0 +1,1 @@
+"""GraphQL over HTTP: one file per noun, and what they share."""

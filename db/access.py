@@ -1,6 +1,6 @@
 """Who asks, and what that viewer may do: the one place where permission is decided."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -46,7 +46,7 @@ class Scope:
     account_name: str
     is_admin: bool
     roles: Mapping[UUID, Role]
-    token_project_id: UUID | None = None  # the only project that the token is good for
+    may_create_projects: bool = True  # no for a token that is limited to a project or a role
 
     @property
     def readable(self) -> list[UUID]:
@@ -107,6 +107,7 @@ async def scope_of(conn: Conn, token_id: str) -> tuple[Scope, bytes] | None:
     if row is None:
         return None
     cap = Role(row["token_role"]) if row["token_role"] else None
+    is_narrowed = cap is not None or row["token_project_id"] is not None
     roles = {
         project: capped
         for project, role in zip(row["project_ids"], row["roles"], strict=True)
@@ -115,9 +116,9 @@ async def scope_of(conn: Conn, token_id: str) -> tuple[Scope, bytes] | None:
     scope = Scope(
         account_id=row["id"],
         account_name=row["name"],
-        is_admin=row["is_admin"] and cap is None and row["token_project_id"] is None,
+        is_admin=row["is_admin"] and not is_narrowed,
         roles=roles,
-        token_project_id=row["token_project_id"],
+        may_create_projects=not is_narrowed,
     )
     return scope, row["secret_sha256"]
 
@@ -142,6 +143,27 @@ async def create_account(conn: Conn, name: str, *, is_admin: bool = False) -> UU
     account_id = ids.new()
     await conn.execute(CREATE_ACCOUNT, account_id, name, is_admin)
     return account_id
+
+
+ACCOUNTS = """
+    select id, name
+    from account
+    where id = any($1::uuid[])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who did something: a row of `account`."""
+
+    id: UUID
+    name: str
+
+
+async def accounts(conn: Conn, account_ids: Sequence[UUID]) -> list[Account]:
+    """Accounts in the order asked."""
+    found = {row["id"]: Account(**row) for row in await conn.fetch(ACCOUNTS, account_ids)}
+    return [found[account_id] for account_id in account_ids]
 
 
 GRANT = """

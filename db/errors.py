@@ -1,8 +1,27 @@
 """The failures a caller can expect, each with one name from the constraint to the SDK's exception."""
 
+from enum import StrEnum
 from typing import ClassVar
 
 import asyncpg
+
+
+class Code(StrEnum):
+    """The kind of a failure, stable for programs."""
+
+    BAD_REQUEST = "BAD_REQUEST"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    FORBIDDEN = "FORBIDDEN"
+    NOT_FOUND = "NOT_FOUND"
+    VALIDATION = "VALIDATION"
+    CONFLICT = "CONFLICT"
+    RUN_SEALED = "RUN_SEALED"
+    UPLOAD_EXPIRED = "UPLOAD_EXPIRED"
+    PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+    QUERY_TOO_COMPLEX = "QUERY_TOO_COMPLEX"
+    TIMEOUT = "TIMEOUT"
+    UNAVAILABLE = "UNAVAILABLE"
+    INTERNAL = "INTERNAL"
 
 
 class RunstoneError(Exception):
@@ -11,7 +30,7 @@ class RunstoneError(Exception):
     `path` names the argument ("params[3].key"), `limit` the bound that was broken, `hint` the way out.
     """
 
-    code: ClassVar[str] = "INTERNAL"
+    code: ClassVar[Code] = Code.INTERNAL
     retryable: ClassVar[bool] = False
 
     def __init__(
@@ -27,31 +46,31 @@ class RunstoneError(Exception):
 class Unauthenticated(RunstoneError):
     """No token, or one that is unknown, expired or revoked."""
 
-    code = "UNAUTHENTICATED"
+    code = Code.UNAUTHENTICATED
 
 
 class Forbidden(RunstoneError):
     """The viewer sees the object but may not do this to it."""
 
-    code = "FORBIDDEN"
+    code = Code.FORBIDDEN
 
 
 class NotFound(RunstoneError):
     """There is no such object, or it is not the viewer's to see; the two look the same."""
 
-    code = "NOT_FOUND"
+    code = Code.NOT_FOUND
 
 
 class Invalid(RunstoneError):
     """A value outside what is allowed; nothing was stored."""
 
-    code = "VALIDATION"
+    code = Code.VALIDATION
 
 
 class Conflict(RunstoneError):
     """The id was used before, with other content."""
 
-    code = "CONFLICT"
+    code = Code.CONFLICT
 
 
 class NameTaken(Conflict):
@@ -96,7 +115,7 @@ class ArtifactConflict(Conflict):
 class RunSealed(RunstoneError):
     """The run has ended; what it recorded can no longer be added to or changed."""
 
-    code = "RUN_SEALED"
+    code = Code.RUN_SEALED
 
     def __init__(self, message: str, *, status: str = "FINISHED", path: str | None = None) -> None:
         super().__init__(message, path=path, hint="resume the run to log more: that is a new attempt")
@@ -106,13 +125,13 @@ class RunSealed(RunstoneError):
 class UploadExpired(RunstoneError):
     """The upload was abandoned, aborted or took too long."""
 
-    code = "UPLOAD_EXPIRED"
+    code = Code.UPLOAD_EXPIRED
 
 
 class Unavailable(RunstoneError):
     """A part of the server does not answer now; the same request may be sent again."""
 
-    code = "UNAVAILABLE"
+    code = Code.UNAVAILABLE
     retryable = True
 
 

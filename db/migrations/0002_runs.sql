@@ -111,11 +111,11 @@ create table param (
     constraint param_attempt_fkey foreign key (run_id, attempt) references attempt
 );
 
--- Annotations: changeable at any time, every change kept.
+-- Annotations: changeable at any time, every change kept. A removed tag has no value.
 create table tag (
     run_id uuid not null,
     key text not null,
-    value text not null,
+    value text,
     changed_by uuid not null,
     changed_at timestamptz not null default now(),
     constraint tag_pkey primary key (run_id, key),
@@ -199,8 +199,21 @@ create trigger run_input_is_append_only before update or delete on run_input
     for each row execute function refuse_change();
 create trigger dataset_is_append_only before update or delete on dataset
     for each row execute function refuse_change();
+create trigger tag_is_never_deleted before delete on tag for each row execute function refuse_change();
 create trigger tag_change_is_append_only before update or delete on tag_change
     for each row execute function refuse_change();
+
+create function keep_tag_change() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'INSERT' or new.value is distinct from old.value then
+        insert into tag_change (run_id, key, before, after, changed_by, changed_at)
+        values (new.run_id, new.key, case when tg_op = 'UPDATE' then old.value end, new.value, new.changed_by,
+            new.changed_at);
+    end if;
+    return null;
+end $$;
+
+create trigger tag_change_is_kept after insert or update on tag for each row execute function keep_tag_change();
 
 -- An attempt is open until it has `finished_at`; a lost one may come back until then.
 create function keep_ended_attempt() returns trigger language plpgsql as $$

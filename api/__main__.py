@@ -1,0 +1,72 @@
+"""`python -m api`: serve until SIGTERM."""
+
+import asyncio
+import logging
+import sys
+from typing import Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.app import make_app
+from settings import Settings, SettingsError
+
+REQUEST_HEAD_TIMEOUT_S: Final = 10.0
+
+
+class Protocol(HttpToolsProtocol):
+    """Closes a connection whose request line and headers do not arrive in time (slowloris)."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._head_timer is None:
+            self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        self._forget_head()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_head()
+        super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        self._head_timer = self.loop.call_later(REQUEST_HEAD_TIMEOUT_S, self.transport.close)
+
+    def _forget_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+def main(settings: Settings) -> None:
+    """Serve on the settings' host and port."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    uvicorn.run(
+        make_app(settings),
+        host=settings.host,
+        port=settings.port,
+        http=Protocol,
+        loop="uvloop",
+        ws="websockets-sansio",
+        ws_max_size=64 * 1024,
+        limit_concurrency=500,
+        timeout_keep_alive=65,
+        timeout_graceful_shutdown=7,
+        access_log=False,
+        server_header=False,
+        log_config=None,
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main(Settings.from_env())
+    except SettingsError as error:
+        sys.exit(f"runstone server: {error}")

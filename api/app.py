@@ -1,0 +1,89 @@
+"""The ASGI application: its routes, and what it opens and closes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypedDict
+
+import orjson
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from api import pages
+from api.context import Deps
+from api.guard import Guard
+from api.http import GraphQLEndpoint
+from api.schema import schema
+from db.pool import open_pool
+from settings import Settings, SettingsError
+
+
+class State(TypedDict):
+    """What the lifespan hands to requests."""
+
+    deps: Deps
+    endpoint: GraphQLEndpoint
+
+
+@asynccontextmanager
+async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
+    """What one process has, for all requests."""
+    if settings.database_url is None:
+        raise SettingsError("set RUNSTONE_DATABASE_URL, or use `runstone up` for the embedded database")
+    async with open_pool(
+        settings.database_url,
+        size_max=settings.database_pool_max,
+        statement_timeout_s=settings.statement_timeout_s,
+        name="api",
+    ) as pool:
+        cursor_key = await pool.fetchval("select cursor_key from instance")
+        yield Deps(settings=settings, pool=pool, cursor_key=cursor_key)
+
+
+async def graphql(request: Request) -> Response:
+    """GraphQL over HTTP."""
+    endpoint: GraphQLEndpoint = request.state.endpoint
+    return await endpoint(request)
+
+
+async def healthz(_: Request) -> Response:
+    """The process answers."""
+    return PlainTextResponse("ok")
+
+
+async def readyz(request: Request) -> Response:
+    """200 when the database answers, else 503: without it nothing can be logged or read."""
+    deps: Deps = request.state.deps
+    try:
+        await deps.pool.fetchval("select 1", timeout=2)
+    except Exception:  # noqa: BLE001 - whatever the reason, it is not ready
+        return Response(orjson.dumps({"database": "unreachable"}), 503, media_type="application/json")
+    return Response(orjson.dumps({"database": "ok"}), media_type="application/json")
+
+
+async def home(_: Request) -> Response:
+    """The explorer, until there is a dashboard."""
+    return RedirectResponse("/graphiql")
+
+
+def make_app(settings: Settings) -> Starlette:
+    """The application; it opens its connections when it starts."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[State]:
+        async with open_deps(settings) as deps:
+            endpoint = GraphQLEndpoint(deps, schema._schema)
+            yield {"deps": deps, "endpoint": endpoint}
+
+    routes = [
+        Route("/", home, methods=["GET"]),
+        Route("/graphql", graphql, methods=["POST"]),
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/readyz", readyz, methods=["GET"]),
+        *pages.routes(with_graphiql=settings.graphiql),
+    ]
+    app = Starlette(routes=routes, lifespan=lifespan, middleware=[Middleware(Guard, settings=settings)])
+    app.router.redirect_slashes = False
+    return app

@@ -1,0 +1,64 @@
+"""Who asks: from the Authorization header to a scope; and mutations, whose failures are part of their result."""
+
+import functools
+import hmac
+import re
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from typing import Any, ParamSpec, TypeVar
+
+import strawberry
+
+from api.context import Info
+from api.errors import to_user_error
+from db import access, errors
+from db.access import Scope
+from db.errors import Unauthenticated
+from db.pool import Conn
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+TOKEN = re.compile(r"rs_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
+NOBODY = bytes(32)
+
+
+async def authenticated(conn: Conn, header: str | None) -> Scope:
+    """The scope of the token in `Authorization: Bearer rs_...`. Raises `Unauthenticated`."""
+    scheme, _, credentials = (header or "").partition(" ")
+    token = TOKEN.fullmatch(credentials.strip())
+    if scheme.lower() != "bearer" or token is None:
+        raise Unauthenticated(
+            "no token was sent" if not header else "the Authorization header holds no Runstone token",
+            hint="send the header Authorization: Bearer rs_...",
+        )
+    found = await access.scope_of(conn, token[1])
+    scope, expected = found or (None, NOBODY)
+    if not hmac.compare_digest(sha256(token[2].encode()).digest(), expected) or scope is None:
+        raise Unauthenticated("the token is unknown, expired or revoked", hint="ask for a new one")
+    return scope
+
+
+def mutation(description: str) -> Callable[[Callable[P, Awaitable[R]]], Any]:
+    """A mutation field. A failure that its resolver lets rise becomes a member of its result union."""
+
+    def decorate(resolver: Callable[P, Awaitable[R]]) -> Any:
+        @functools.wraps(resolver)
+        async def resolve(*args: P.args, **kwargs: P.kwargs) -> Any:
+            try:
+                return await resolver(*args, **kwargs)
+            except Exception as error:
+                failure = errors.known(error)
+                if failure is None:
+                    raise
+                return to_user_error(failure, _request_id(kwargs))
+
+        return strawberry.mutation(resolver=resolve, description=description)
+
+    return decorate
+
+
+def _request_id(arguments: dict[str, Any]) -> str:
+    info = arguments["info"]
+    assert isinstance(info, Info)
+    return info.context.request_id

@@ -1,0 +1,106 @@
+"""What a request carries: who asks, the doors to the other parts, and its dataloaders."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+from uuid import UUID
+
+from strawberry.dataloader import DataLoader
+from strawberry.types import Info as StrawberryInfo
+
+from db import access, experiments, ids, inputs, projects, runs, tags
+from db.access import Account, Role, Scope
+from db.pool import Pool
+from settings import Settings
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What one process has, for all requests."""
+
+    settings: Settings
+    pool: Pool
+    cursor_key: bytes
+
+
+class Loaders:
+    """Rows that many fields of one request ask for, fetched together."""
+
+    def __init__(self, pool: Pool, scope: Scope) -> None:
+        async def load_accounts(ids: Sequence[UUID]) -> list[Account]:
+            return await access.accounts(pool, ids)
+
+        async def load_projects(ids: Sequence[UUID]) -> list[projects.Project | None]:
+            return await projects.by_ids(pool, scope, ids)
+
+        async def load_experiments(ids: Sequence[UUID]) -> list[experiments.Experiment | None]:
+            return await experiments.by_ids(pool, scope, ids)
+
+        async def load_runs(ids: Sequence[UUID]) -> list[runs.Run | None]:
+            return await runs.by_ids(pool, scope, ids)
+
+        async def load_tags(ids: Sequence[UUID]) -> list[list[tags.Tag]]:
+            found = await tags.of_runs(pool, scope, ids)
+            return [found[run_id] for run_id in ids]
+
+        async def load_inputs(ids: Sequence[UUID]) -> list[list[inputs.Input]]:
+            found = await inputs.of_runs(pool, scope, ids)
+            return [found[run_id] for run_id in ids]
+
+        async def load_attempts(ids: Sequence[UUID]) -> list[list[runs.Attempt]]:
+            found = await runs.attempts(pool, scope, ids)
+            return [found[run_id] for run_id in ids]
+
+        async def load_sources(keys: Sequence[tuple[UUID, int]]) -> list[runs.Source | None]:
+            found = await runs.sources(pool, scope, list({run_id for run_id, _ in keys}))
+            return [found.get(key) for key in keys]
+
+        async def load_environments(keys: Sequence[tuple[UUID, int]]) -> list[runs.Environment | None]:
+            found = await runs.environments(pool, scope, list({run_id for run_id, _ in keys}))
+            return [found.get(key) for key in keys]
+
+        self.account = DataLoader(load_accounts)
+        self.project = DataLoader(load_projects)
+        self.experiment = DataLoader(load_experiments)
+        self.run = DataLoader(load_runs)
+        self.tags = DataLoader(load_tags)
+        self.inputs = DataLoader(load_inputs)
+        self.attempts = DataLoader(load_attempts)
+        self.source = DataLoader(load_sources)
+        self.environment = DataLoader(load_environments)
+
+
+@dataclass(slots=True)
+class Context:
+    """One request."""
+
+    deps: Deps
+    scope: Scope
+    request_id: str
+    loaders: Loaders = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.loaders = Loaders(self.deps.pool, self.scope)
+
+    def become_owner(self, project_id: UUID) -> None:
+        """See the project that this request made, in the rest of its answer."""
+        roles = {**self.scope.roles, project_id: Role.OWNER}
+        self.scope = replace(self.scope, roles=roles)
+        self.loaders = Loaders(self.pool, self.scope)
+
+    @property
+    def pool(self) -> Pool:
+        """The pool for reading and for small writes."""
+        return self.deps.pool
+
+
+class Info(StrawberryInfo[Context, Any]):
+    """The resolvers' view of the request."""
+
+
+async def found(loader: DataLoader[UUID, Row | None], id: str) -> Row | None:
+    """The row of this id; None when there is none to see, or the text is no id at all."""
+    row_id = ids.find(id)
+    return None if row_id is None else await loader.load(row_id)

@@ -1,0 +1,72 @@
+"""What every request passes before a route sees it: its host, its headers, and the headers of every answer."""
+
+import ipaddress
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from settings import LOOPBACK, Settings
+
+HEADERS_MAX: Final = 100
+HEADER_BYTES_MAX: Final = 32 * 1024
+
+SAFE: Final = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+]
+
+
+class Guard:
+    """Refuses a foreign Host (DNS rebinding), too many headers; adds safe headers to answers."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        public = urlsplit(settings.url).hostname
+        self._names = {*LOOPBACK, *settings.allowed_hosts, *([public] if public else [])}
+        self._any_address = not settings.is_loopback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 400 or 431."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = scope["headers"]
+        if len(headers) > HEADERS_MAX or sum(len(name) + len(value) for name, value in headers) > HEADER_BYTES_MAX:
+            limit = f"at most {HEADERS_MAX} headers of {HEADER_BYTES_MAX} bytes in all"
+            await PlainTextResponse(limit, 431, {"Connection": "close"})(scope, receive, send)
+            return
+        hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+        if len(hosts) != 1 or not self._serves(hosts[0]):
+            text = "this server does not answer to that Host; set RUNSTONE_PUBLIC_URL or RUNSTONE_ALLOWED_HOSTS"
+            await PlainTextResponse(text, 400)(scope, receive, send)
+            return
+
+        async def send_safe(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *SAFE]
+            await send(message)
+
+        await self._app(scope, receive, send_safe)
+
+    def _serves(self, host: str) -> bool:
+        """Whether a Host header names this server: a known name, or an address when we listen on the network."""
+        try:
+            parts = urlsplit(f"//{host}")
+            name, _ = parts.hostname, parts.port
+        except ValueError:
+            return False
+        if not name or parts.path or parts.query or parts.fragment or parts.username is not None:
+            return False
+        return name in self._names or (self._any_address and _is_address(name))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,48 @@
+"""The built pages: GraphiQL and its hashed files."""
+
+from pathlib import Path
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+DIST: Final = Path(__file__).parent.parent / "dashboard" / "dist"
+
+GRAPHIQL_CSP: Final = (
+    "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
+    "img-src 'self' data:; worker-src 'self' blob:; connect-src 'self'; object-src 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'; form-action 'none'"
+)
+NOT_BUILT: Final = "The GraphiQL page is not built. Run `make dashboard` (it needs the npm registry once)."
+
+
+class HashedFiles(StaticFiles):
+    """Files whose name changes with their content: kept by the browser for ever."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """The file, or 404."""
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
+
+
+async def graphiql(_: Request) -> Response:
+    """The explorer, or how to build it."""
+    page = DIST / "graphiql.html"
+    if not page.is_file():
+        return PlainTextResponse(NOT_BUILT, 503)
+    headers = {"Content-Security-Policy": GRAPHIQL_CSP, "Cache-Control": "no-cache"}
+    return FileResponse(page, headers=headers, media_type="text/html")
+
+
+def routes(*, with_graphiql: bool) -> list[BaseRoute]:
+    """The routes of the pages that are switched on."""
+    if not with_graphiql:
+        return []
+    return [
+        Route("/graphiql", graphiql, methods=["GET"]),
+        Mount("/assets", HashedFiles(directory=DIST / "assets", check_dir=False)),
+    ]

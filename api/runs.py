@@ -1,0 +1,307 @@
+"""Runs: who trained what, with which settings, and what was the result."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import strawberry
+
+from api.accounts import Account, account
+from api.attempts import Attempt, Environment, EnvironmentInput, Source, SourceInput
+from api.auth import mutation
+from api.connections import After, Connection, First, page
+from api.context import Info, found
+from api.errors import Conflict, Forbidden, Invalid, NotFound, RunSealed, Unavailable
+from api.experiments import Experiment
+from api.inputs import DatasetInput
+from api.nodes import Node
+from api.params import Param, ParamInput, param_page
+from api.params import given as given_params
+from api.projects import Project
+from api.tags import Tag, TagChange, TagInput
+from api.tags import given as given_tags
+from db import errors, ids, names, params, runs, tags, texts, times
+from db.runs import Selection
+
+TAG_CHANGES_MAX = 1_000
+SELECTED_MAX = 1_000
+
+Prefix = Annotated[str, strawberry.argument(description="Only keys that begin with this.")]
+
+
+@strawberry.type(
+    description="One training: an immutable record of its params, metrics, artifacts and where they came from."
+)
+class Run(Node):
+    name: str = strawberry.field(description="What people call it; free text, not unique.")
+    status: runs.RunStatus = strawberry.field(description="Its state: that of its newest attempt.")
+    attempt: int = strawberry.field(description="The number of its newest attempt; 1 unless it was resumed.")
+    created_at: datetime = strawberry.field(description="When the server heard of it.")
+    started_at: datetime | None = strawberry.field(description="When it began, by the client's clock.")
+    finished_at: datetime | None = strawberry.field(description="When it ended; null while it is open.")
+    row: strawberry.Private[runs.Run]
+
+    @classmethod
+    def from_row(cls, row: runs.Run) -> "Run":
+        return cls(
+            id=strawberry.ID(str(row.id)),
+            name=row.name,
+            status=runs.RunStatus(row.status),
+            attempt=row.attempt,
+            created_at=row.created_at,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            row=row,
+        )
+
+    @strawberry.field(description="How long it took, in seconds, by the server's clock; null while it is open.")
+    def duration_seconds(self) -> float | None:
+        return None if self.finished_at is None else (self.finished_at - self.created_at).total_seconds()
+
+    @strawberry.field(description="The project it belongs to.")
+    async def project(self, info: Info) -> Project:
+        row = await info.context.loaders.project.load(self.row.project_id)
+        assert row is not None, "who sees a run sees its project"
+        return Project.from_row(row)
+
+    @strawberry.field(description="The experiment it belongs to.")
+    async def experiment(self, info: Info) -> Experiment:
+        row = await info.context.loaders.experiment.load(self.row.experiment_id)
+        assert row is not None, "who sees a run sees its experiment"
+        return Experiment.from_row(row)
+
+    @strawberry.field(description="The run that started this one; null for one that stands alone.")
+    async def parent(self, info: Info) -> Annotated["Run", strawberry.lazy("api.runs")] | None:
+        row = self.row.parent_id and await info.context.loaders.run.load(self.row.parent_id)
+        return Run.from_row(row) if row else None
+
+    @strawberry.field(description="The runs that it started, the newest first.")
+    async def children(
+        self, info: Info, first: First = 50, after: After = None
+    ) -> Connection[Annotated["Run", strawberry.lazy("api.runs")]]:
+        return await run_page(info, Selection(parent_id=self.row.id), first, after)
+
+    @strawberry.field(description="Who started it, by the token that was sent.")
+    async def created_by(self, info: Info) -> Account:
+        return await account(info, self.row.created_by)
+
+    @strawberry.field(description="Its first start and each resumption, the first first.")
+    async def attempts(self, info: Info) -> list[Attempt]:
+        return [Attempt.from_row(row) for row in await info.context.loaders.attempts.load(self.row.id)]
+
+    @strawberry.field(description="The code that its newest attempt ran; null when its client told nothing.")
+    async def source(self, info: Info) -> Source | None:
+        row = await info.context.loaders.source.load((self.row.id, self.row.attempt))
+        return None if row is None else Source.from_row(row)
+
+    @strawberry.field(description="What its newest attempt ran on; null when its client told nothing.")
+    async def environment(self, info: Info) -> Environment | None:
+        row = await info.context.loaders.environment.load((self.row.id, self.row.attempt))
+        return None if row is None else Environment.from_row(row)
+
+    @strawberry.field(description="Its settings, by key.")
+    async def params(
+        self, info: Info, prefix: Prefix = "", first: First = 500, after: After = None
+    ) -> Connection[Param]:
+        return await param_page(info, self.row.id, prefix, first, after)
+
+    @strawberry.field(description="Its annotations, by key; at most 1,000.")
+    async def tags(self, info: Info) -> list[Tag]:
+        return [Tag.from_row(row) for row in await info.context.loaders.tags.load(self.row.id)]
+
+    @strawberry.field(description="What was changed about its tags, the newest first; at most 1,000 changes.")
+    async def tag_history(
+        self, info: Info, key: Annotated[str | None, strawberry.argument(description="Only of this tag.")] = None
+    ) -> list[TagChange]:
+        context = info.context
+        changes = await tags.history(context.pool, context.scope, self.row.id, key, limit=TAG_CHANGES_MAX)
+        return [TagChange.from_row(change) for change in changes]
+
+    @strawberry.field(description="The datasets that it read, by name.")
+    async def inputs(self, info: Info) -> list[DatasetInput]:
+        return [DatasetInput.from_row(row) for row in await info.context.loaders.inputs.load(self.row.id)]
+
+
+@strawberry.input(description="Which runs: those that satisfy every part that is given.")
+class RunSelection:
+    project_id: strawberry.ID | None = strawberry.field(default=None, description="Of this project.")
+    experiment_ids: list[strawberry.ID] | None = strawberry.field(
+        default=None, description="Of one of these experiments, at most 1,000."
+    )
+    run_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="One of these, at most 1,000.")
+    statuses: list[runs.RunStatus] | None = strawberry.field(default=None, description="In one of these states.")
+
+    def checked(self) -> Selection:
+        """The selection in the database's words. Raises `Invalid`."""
+        return Selection(
+            project_id=ids.parse(self.project_id, "select.projectId") if self.project_id else None,
+            experiment_ids=_ids(self.experiment_ids, "select.experimentIds"),
+            run_ids=_ids(self.run_ids, "select.runIds"),
+            statuses=self.statuses,
+        )
+
+
+def _ids(texts_given: Sequence[str] | None, path: str) -> list[UUID] | None:
+    if texts_given is None:
+        return None
+    if len(texts_given) > SELECTED_MAX:
+        raise errors.Invalid(f"{path} has {len(texts_given)} ids", path=path, limit=f"{SELECTED_MAX} ids")
+    return [ids.parse(text, f"{path}[{index}]") for index, text in enumerate(texts_given)]
+
+
+async def run_page(info: Info, selection: Selection, first: int, after: str | None) -> Connection[Run]:
+    """The selected runs, the newest first."""
+    context = info.context
+
+    async def fetch(start: list[Any] | None, limit: int) -> list[runs.Run]:
+        position = (datetime.fromisoformat(start[0]), UUID(start[1])) if start else None
+        return await runs.page(context.pool, context.scope, selection, after=position, limit=limit)
+
+    async def count() -> int:
+        return await runs.count(context.pool, context.scope, selection)
+
+    return await page(
+        context,
+        "runs",
+        [str(selection)],
+        first,
+        after,
+        fetch=fetch,
+        position=lambda row: [row.created_at, row.id],
+        node=Run.from_row,
+        count=count,
+    )
+
+
+@strawberry.type
+class RunQuery:
+    @strawberry.field(description="Runs, the newest first.")
+    async def runs(
+        self,
+        info: Info,
+        select: Annotated[RunSelection | None, strawberry.argument(description="Which; absent: all of yours.")] = None,
+        first: First = 50,
+        after: After = None,
+    ) -> Connection[Run]:
+        return await run_page(info, select.checked() if select else Selection(), first, after)
+
+    @strawberry.field(description="One run; null when there is none for you to see.")
+    async def run(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]
+    ) -> Run | None:
+        row = await found(info.context.loaders.run, id)
+        return Run.from_row(row) if row else None
+
+
+@strawberry.input(description="A new run.")
+class CreateRunInput:
+    id: strawberry.ID = strawberry.field(
+        description="A UUIDv7 that you make, so that asking again is safe: the same request returns the same run."
+    )
+    experiment: str = strawberry.field(description="The experiment's name; it is made when it is missing.")
+    project: str = strawberry.field(default="default", description="The project's name.")
+    name: str | None = strawberry.field(default=None, description="What to call it; absent: a readable name.")
+    parent_id: strawberry.ID | None = strawberry.field(default=None, description="The run that starts it.")
+    started_at: datetime | None = strawberry.field(default=None, description="When it began, by your clock.")
+    params: list[ParamInput] = strawberry.field(default_factory=list, description="Its first params.")
+    tags: list[TagInput] = strawberry.field(default_factory=list, description="Its first tags.")
+    source: SourceInput | None = strawberry.field(default=None, description="The code it runs.")
+    environment: EnvironmentInput | None = strawberry.field(default=None, description="What it runs on.")
+
+    def checked(self) -> runs.Start:
+        """What is asked, in the database's words. Raises `Invalid`."""
+        run_id = ids.parse(self.id, "input.id")
+        return runs.Start(
+            id=run_id,
+            project=self.project,
+            experiment=texts.name(self.experiment, "input.experiment"),
+            name=names.of_run(run_id) if self.name is None else texts.name(self.name, "input.name"),
+            parent_id=ids.parse(self.parent_id, "input.parentId") if self.parent_id else None,
+            started_at=times.checked(self.started_at, "input.startedAt"),
+            params=params.checked(given_params(self.params)),
+            tags=tags.checked(given_tags(self.tags)),
+            source=None if self.source is None else self.source.to_row(),
+            environment=None if self.environment is None else self.environment.to_row(),
+        )
+
+
+@strawberry.type(description="There is such a run.")
+class CreateRunPayload:
+    run: Run = strawberry.field(description="The run.")
+    created: bool = strawberry.field(description="Whether it was made now; false when the request was a repetition.")
+
+
+CreateRunResult = Annotated[
+    CreateRunPayload | NotFound | Forbidden | Invalid | Conflict | Unavailable,
+    strawberry.union("CreateRunResult", description="What createRun answers."),
+]
+
+
+@strawberry.input(description="A run to go on with.")
+class ResumeRunInput:
+    run_id: strawberry.ID = strawberry.field(description="The run.")
+    attempt_id: strawberry.ID = strawberry.field(description="A UUID that you make, so that asking again is safe.")
+    source: SourceInput | None = strawberry.field(default=None, description="The code that the new attempt runs.")
+    environment: EnvironmentInput | None = strawberry.field(default=None, description="What the new attempt runs on.")
+
+
+@strawberry.type(description="The run is open.")
+class ResumeRunPayload:
+    run: Run = strawberry.field(description="The run.")
+    attempt: int = strawberry.field(description="The attempt that what you log now belongs to.")
+
+
+ResumeRunResult = Annotated[
+    ResumeRunPayload | NotFound | Forbidden | Invalid | Unavailable,
+    strawberry.union("ResumeRunResult", description="What resumeRun answers."),
+]
+
+
+@strawberry.input(description="A run that is alive.")
+class HeartbeatInput:
+    run_id: strawberry.ID = strawberry.field(description="The run.")
+
+
+@strawberry.type(description="The server noted that the run is alive.")
+class HeartbeatPayload:
+    run_id: strawberry.ID = strawberry.field(description="The run.")
+    status: runs.RunStatus = strawberry.field(description="Its state.")
+
+
+HeartbeatResult = Annotated[
+    HeartbeatPayload | NotFound | Forbidden | Invalid | RunSealed | Unavailable,
+    strawberry.union("HeartbeatResult", description="What heartbeat answers."),
+]
+
+
+@strawberry.type
+class RunMutation:
+    @mutation("Start a run. The same request again returns the same run; other content under the same id is refused.")
+    async def create_run(
+        self, info: Info, input: Annotated[CreateRunInput, strawberry.argument(description="The run.")]
+    ) -> CreateRunResult:
+        row, created = await runs.start(info.context.pool, info.context.scope, input.checked())
+        return CreateRunPayload(run=Run.from_row(row), created=created)
+
+    @mutation("Go on with a run. A running one is joined; one that ended or was lost gets a new attempt.")
+    async def resume_run(
+        self, info: Info, input: Annotated[ResumeRunInput, strawberry.argument(description="The run.")]
+    ) -> ResumeRunResult:
+        row = await runs.resume(
+            info.context.pool,
+            info.context.scope,
+            ids.parse(input.run_id, "input.runId"),
+            ids.parse(input.attempt_id, "input.attemptId"),
+            None if input.source is None else input.source.to_row(),
+            None if input.environment is None else input.environment.to_row(),
+        )
+        return ResumeRunPayload(run=Run.from_row(row), attempt=row.attempt)
+
+    @mutation("Say that a run is alive; one that was taken for lost is running again.")
+    async def heartbeat(
+        self, info: Info, input: Annotated[HeartbeatInput, strawberry.argument(description="The run.")]
+    ) -> HeartbeatResult:
+        run_id = ids.parse(input.run_id, "input.runId")
+        row = await runs.heartbeat(info.context.pool, info.context.scope, run_id)
+        return HeartbeatPayload(run_id=input.run_id, status=runs.RunStatus(row.status))

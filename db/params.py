@@ -1,0 +1,234 @@
+"""Params: the settings of a run, typed and written once."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from db import texts
+from db.access import Scope
+from db.errors import Invalid, ParamConflict
+from db.pool import Conn, Connection
+
+
+class ParamType(StrEnum):
+    """The kind of a param's value."""
+
+    STRING = "STRING"
+    INT = "INT"
+    FLOAT = "FLOAT"
+    BOOL = "BOOL"
+    NULL = "NULL"
+    JSON = "JSON"
+
+
+PER_RUN_MAX: Final = 10_000
+NON_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A param as a client sends it; `type` is guessed from the JSON value when None."""
+
+    key: str
+    value: Any
+    type: ParamType | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A row of `param`: `text` is the value exactly (a string itself, otherwise its JSON)."""
+
+    key: str
+    type: ParamType
+    text: str
+    number: float | None
+    attempt: int = 1
+
+    @property
+    def value(self) -> Any:
+        """The JSON value; a float that JSON lacks is its name, such as "NaN"."""
+        if self.type is ParamType.STRING:
+            return self.text
+        if self.type is ParamType.FLOAT and self.text in NON_FINITE:
+            return self.text
+        return orjson.loads(self.text)
+
+
+def checked(given: Sequence[Given], path: str = "input.params") -> list[Param]:
+    """Typed params, each key once. Raises `Invalid` that names the param."""
+    if len(given) > PER_RUN_MAX:
+        raise Invalid(f"{path} has {len(given)} params", path=path, limit=f"{PER_RUN_MAX} params per run")
+    params: dict[str, Param] = {}
+    for index, one in enumerate(given):
+        param = _typed(one, f"{path}[{index}]")
+        if param.key in params:
+            raise Invalid(f"{path} has the key {param.key!r} twice", path=f"{path}[{index}].key")
+        params[param.key] = param
+    return list(params.values())
+
+
+def _typed(given: Given, path: str) -> Param:
+    key = texts.name(given.key, f"{path}.key")
+    value, at = given.value, f"{path}.value"
+    match given.type or _type_of(value):
+        case ParamType.STRING if isinstance(value, str):
+            return Param(key, ParamType.STRING, texts.value(value, at), None)
+        case ParamType.BOOL if isinstance(value, bool):
+            return Param(key, ParamType.BOOL, "true" if value else "false", None)
+        case ParamType.INT if isinstance(value, int) and not isinstance(value, bool):
+            if not -(2**63) <= value < 2**63:
+                raise Invalid(f"{at} is too large for an integer", path=at, limit="-2^63 to 2^63-1")
+            return Param(key, ParamType.INT, str(value), float(value))
+        case ParamType.FLOAT if isinstance(value, (int, float)) and not isinstance(value, bool):
+            number = float(value)
+            if not math.isfinite(number):
+                raise Invalid(f"{at} is too large for a float", path=at, limit="about 1.8e308")
+            return Param(key, ParamType.FLOAT, repr(number), number)
+        case ParamType.FLOAT if isinstance(value, str) and value in NON_FINITE:
+            return Param(key, ParamType.FLOAT, value, NON_FINITE[value])
+        case ParamType.NULL if value is None:
+            return Param(key, ParamType.NULL, "null", None)
+        case ParamType.JSON:
+            return Param(key, ParamType.JSON, _json(value, at), None)
+    raise Invalid(f"{at} is not of the type {given.type}", path=at, hint=f"leave out type, or send a {given.type}")
+
+
+def _type_of(value: Any) -> ParamType:
+    match value:
+        case None:
+            return ParamType.NULL
+        case bool():
+            return ParamType.BOOL
+        case int():
+            return ParamType.INT
+        case float():
+            return ParamType.FLOAT
+        case str():
+            return ParamType.STRING
+    return ParamType.JSON
+
+
+def _json(value: Any, path: str) -> str:
+    """JSON with sorted keys, so that equal objects are equal text."""
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except (TypeError, orjson.JSONEncodeError, RecursionError) as error:
+        raise Invalid(f"{path} cannot be kept as JSON", path=path, hint="log it as an artifact") from error
+    if "\\u0000" in text:
+        raise Invalid(f"{path} holds the character NUL", path=path, hint="remove it")
+    return texts.value(text, path)
+
+
+OF_RUNS = """
+    select param.run_id, param.key, param.type, param.text, param.number, param.attempt
+    from param
+    join run on run.id = param.run_id
+    where param.run_id = any($1::uuid[])
+        and is_visible(run.project_id, run.created_by, $2, $3, $4)
+    order by param.run_id, param.key collate "C"
+"""
+
+
+async def of_runs(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> dict[UUID, list[Param]]:
+    """All params of each run, by key; a run without params, or not to be seen, has an empty list."""
+    found: dict[UUID, list[Param]] = {run_id: [] for run_id in run_ids}
+    for row in await conn.fetch(OF_RUNS, run_ids, *scope.sight):
+        found[row["run_id"]].append(_param(row))
+    return found
+
+
+PAGE = """
+    select param.key, param.type, param.text, param.number, param.attempt
+    from param
+    join run on run.id = param.run_id
+    where param.run_id = $1
+        and is_visible(run.project_id, run.created_by, $2, $3, $4)
+        and starts_with(param.key, $5)
+        and ($6::text is null or param.key collate "C" > $6)
+    order by param.key collate "C"
+    limit $7
+"""
+
+
+async def page(conn: Conn, scope: Scope, run_id: UUID, prefix: str, *, after: str | None, limit: int) -> list[Param]:
+    """By key, in code point order, strictly after the key `after`."""
+    return [_param(row) for row in await conn.fetch(PAGE, run_id, *scope.sight, prefix, after, limit)]
+
+
+COUNT = """
+    select count(*)
+    from param
+    join run on run.id = param.run_id
+    where param.run_id = $1
+        and is_visible(run.project_id, run.created_by, $2, $3, $4)
+        and starts_with(param.key, $5)
+"""
+
+
+async def count(conn: Conn, scope: Scope, run_id: UUID, prefix: str) -> int:
+    """How many params there are to page through."""
+    return int(await conn.fetchval(COUNT, run_id, *scope.sight, prefix))
+
+
+def _param(row: asyncpg.Record) -> Param:
+    return Param(row["key"], ParamType(row["type"]), row["text"], row["number"], row["attempt"])
+
+
+STORED = """
+    select key, type, text, number, attempt
+    from param
+    where run_id = $1 and key = any($2::text[])
+"""
+
+INSERT = """
+    insert into param (run_id, attempt, key, type, text, number)
+    select $1, $2, key, type, text, number
+    from unnest($3::text[], $4::text[], $5::text[], $6::float8[]) as given (key, type, text, number)
+    on conflict (run_id, key) do nothing
+"""
+
+TOTAL = """
+    select count(*) from param where run_id = $1
+"""
+
+
+async def log(conn: Connection, run_id: UUID, attempt: int, params: Sequence[Param]) -> int:
+    """Store what is new, all or none, in the caller's transaction; how many were new.
+
+    The same value again is a no-op, also after the run has ended.
+    Raises `ParamConflict`, `RunSealed`, `Invalid` for too many.
+    """
+    new = await _missing(conn, run_id, params)
+    if not new:
+        return 0
+    await conn.execute(
+        INSERT,
+        run_id,
+        attempt,
+        [param.key for param in new],
+        [param.type for param in new],
+        [param.text for param in new],
+        [param.number for param in new],
+    )
+    await _missing(conn, run_id, new)  # another writer may have been first, with another value
+    total = int(await conn.fetchval(TOTAL, run_id))
+    if total > PER_RUN_MAX:
+        raise Invalid(f"the run would have {total} params", path="input.params", limit=f"{PER_RUN_MAX} params per run")
+    return len(new)
+
+
+async def _missing(conn: Connection, run_id: UUID, params: Sequence[Param]) -> list[Param]:
+    """Those that the run does not have yet. Raises `ParamConflict` for the first that it has with another value."""
+    rows = await conn.fetch(STORED, run_id, [param.key for param in params])
+    stored = {row["key"]: _param(row) for row in rows}
+    for index, param in enumerate(params):
+        has = stored.get(param.key)
+        if has is not None and (has.type, has.text) != (param.type, param.text):
+            raise ParamConflict(param.key, has.value, param.value, path=f"input.params[{index}]")
+    return [param for param in params if param.key not in stored]
