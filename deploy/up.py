@@ -8,7 +8,8 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from functools import partial
 
 from rich.console import Console
@@ -19,7 +20,8 @@ from deploy.local import environment
 from deploy.local.errors import CannotStart
 from deploy.local.home import comes_free, locked
 from deploy.local.keep import Keeper, Program, answers, at_once, keeping, run
-from deploy.local.stack import READY, services
+from deploy.local.stack import READY, services, silent
+from deploy.local.stack import Progress as ShowProgress
 from deploy.local.swift import LOOPBACK_OF, url_of
 from settings import Settings, SettingsError
 
@@ -64,20 +66,30 @@ def _cancel_once(task: asyncio.Task[None]) -> None:
 
 
 async def up(settings: Settings) -> None:
-    """Start everything and keep it running until cancelled. Raises `CannotStart`."""
-    with locked(settings.home):  # first, so that a second start on this folder is told so
-        await _check_port(settings)
+    """Show how everything starts, and keep it running until cancelled. Raises `CannotStart`."""
     console = Console()
     logging.basicConfig(format="%(message)s", handlers=[RichHandler(console=console, show_path=False)])
     with Board(console) as board:
-        async with services(settings, progress=board.show) as complete, keeping() as keeper:
-            await _migrate(complete, board)
-            async with asyncio.TaskGroup() as starting:
-                starting.create_task(_start_api(keeper, complete, board))
-                starting.create_task(_start_worker(keeper, complete, board))
+        async with running(settings, progress=board.show) as complete:
             board.close()
             print(welcome(complete), flush=True)
             await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, progress: ShowProgress = silent) -> AsyncIterator[Settings]:
+    """All of Runstone until the block ends: the services, the migrated database, the API and the worker.
+
+    Yields the completed settings. Raises `CannotStart`.
+    """
+    with locked(settings.home):  # first, so that a second start on this folder is told so
+        await _check_port(settings)
+    async with services(settings, progress=progress) as complete, keeping() as keeper:
+        await _migrate(complete, progress)
+        async with asyncio.TaskGroup() as starting:
+            starting.create_task(_start_api(keeper, complete, progress))
+            starting.create_task(_start_worker(keeper, complete, progress))
+        yield complete
 
 
 async def _check_port(settings: Settings) -> None:
@@ -88,24 +100,24 @@ async def _check_port(settings: Settings) -> None:
         )
 
 
-async def _migrate(settings: Settings, board: "Board") -> None:
-    board.show("Database", "migrating")
+async def _migrate(settings: Settings, progress: ShowProgress) -> None:
+    progress("Database", "migrating")
     await run(_program("The migration", "db", settings, start_s=MIGRATE_S))
-    board.show("Database", READY)
+    progress("Database", READY)
 
 
-async def _start_api(keeper: Keeper, settings: Settings, board: "Board") -> None:
-    board.show("API", "starting")
+async def _start_api(keeper: Keeper, settings: Settings, progress: ShowProgress) -> None:
+    progress("API", "starting")
     url = url_of(LOOPBACK_OF.get(settings.host, settings.host), settings.port)
     ready = partial(answers, f"{url}/readyz")
     await keeper.start(_program("The API", "api", settings, ready=ready, start_s=API_READY_S))
-    board.show("API", READY)
+    progress("API", READY)
 
 
-async def _start_worker(keeper: Keeper, settings: Settings, board: "Board") -> None:
-    board.show("Worker", "starting")
+async def _start_worker(keeper: Keeper, settings: Settings, progress: ShowProgress) -> None:
+    progress("Worker", "starting")
     await keeper.start(_program("The worker", "workers", settings, ready=_worker_lives))
-    board.show("Worker", READY)
+    progress("Worker", READY)
 
 
 async def _worker_lives() -> bool:
