@@ -1,0 +1,33 @@
+/*
+ * The variables of an example name what they need in words, `<new run id>` or `<newest run id>`, so that they read well
+ * even where there is nothing to put in. Opening the example puts in real ids.
+ */
+
+/** The ids of the two newest runs, or fewer. */
+export type NewestRuns = () => Promise<readonly string[]>;
+
+const WORDS = /<(new id|newest run id|second newest run id)>/g;
+
+/** An id as the SDK makes them: a UUIDv7, which begins with the time in milliseconds. */
+export function newId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  new DataView(bytes.buffer).setBigUint64(0, (BigInt(Date.now()) << 16n) | BigInt(((bytes[6]! << 8) | bytes[7]!) & 0x0fff) | 0x7000n);
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}
+
+/** The variables with ids in place of words; words stay where there is no such run. */
+export async function filled(variables: string, newestRuns: NewestRuns): Promise<string> {
+  const [newest, second] = variables.includes("newest run id>") ? await newestRuns() : [];
+  return variables.replace(WORDS, (words, what: string) => {
+    switch (what) {
+      case "new id":
+        return newId();
+      case "newest run id":
+        return newest ?? words;
+      default:
+        return second ?? words;
+    }
+  });
+}
