@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 
 from rich.console import Console
@@ -20,7 +21,7 @@ from deploy.local import environment
 from deploy.local.errors import CannotStart
 from deploy.local.home import comes_free, locked
 from deploy.local.keep import Keeper, Program, answers, at_once, keeping, run
-from deploy.local.stack import READY, services, silent
+from deploy.local.stack import READY, Progress, services, silent, silent
 from deploy.local.stack import Progress as ShowProgress
 from deploy.local.swift import LOOPBACK_OF, url_of
 from settings import Settings, SettingsError
@@ -66,7 +67,7 @@ def _cancel_once(task: asyncio.Task[None]) -> None:
 
 
 async def up(settings: Settings) -> None:
-    """Show how everything starts, and keep it running until cancelled. Raises `CannotStart`."""
+    """Start everything, say where it is, and keep it running until cancelled. Raises `CannotStart`."""
     console = Console()
     logging.basicConfig(format="%(message)s", handlers=[RichHandler(console=console, show_path=False)])
     with Board(console) as board:
@@ -77,10 +78,10 @@ async def up(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, progress: ShowProgress = silent) -> AsyncIterator[Settings]:
-    """All of Runstone until the block ends: the services, the migrated database, the API and the worker.
+async def running(settings: Settings, *, progress: Progress = silent) -> AsyncIterator[Settings]:
+    """The whole of Runstone, ready, with the settings that its processes have; stopped when the block ends.
 
-    Yields the completed settings. Raises `CannotStart`.
+    Raises `CannotStart`; also into the block when a part cannot be kept running.
     """
     with locked(settings.home):  # first, so that a second start on this folder is told so
         await _check_port(settings)

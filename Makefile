@@ -1,0 +1,51 @@
+# What people and CI call; `make` alone lists it.
+
+PYTHON := .venv/bin/python
+INSTALLED := .venv/installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test lint schema dashboard bench torture lock clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+run: $(INSTALLED) ## Start Runstone on this machine; installs it first
+	@$(PYTHON) dashboard/build.py || echo "The GraphiQL page could not be built; everything else works."
+	@exec .venv/bin/runstone up
+
+install: $(INSTALLED) ## Install Runstone and what it needs into .venv
+	@true
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@sh deploy/with_python.sh deploy/install.py
+	@touch $@
+
+test: $(INSTALLED) ## Run the tests on real services; ARGS="-k name" runs some
+	$(PYTHON) -P -m pytest $(or $(ARGS),--cov --cov-report=term --cov-fail-under=90)
+
+lint: $(INSTALLED) ## Check style, format and types
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+schema: $(INSTALLED) ## Write schema.graphql from the code
+	$(PYTHON) -P -m api.schema > schema.graphql.new
+	mv schema.graphql.new schema.graphql
+
+dashboard: $(INSTALLED) ## Build the GraphiQL page
+	$(PYTHON) dashboard/build.py
+
+bench: $(INSTALLED) ## Measure the goals of docs and print the figures
+	$(PYTHON) -P -m benchmarks $(ARGS)
+
+torture: $(INSTALLED) ## Kill, cut and freeze parts under load, and count what is lost
+	$(PYTHON) -P -m benchmarks.torture $(ARGS)
+
+lock: ## Resolve pyproject.toml into requirements.lock (needs uv: pip install uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --all-extras \
+	    pyproject.toml -o requirements.lock
+
+clean: ## Remove what was installed and built; the data in RUNSTONE_HOME stays
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
