@@ -8,10 +8,10 @@ import strawberry
 from api.accounts import Account, account
 from api.context import Info
 from api.scalars import Int64
-from db import runs
+from db import attempts, runs
 from db.errors import Invalid
 
-strawberry.enum(runs.RunStatus, name="RunStatus", description="The state of a run: that of its newest attempt.")
+strawberry.enum(attempts.RunStatus, name="RunStatus", description="The state of a run: that of its newest attempt.")
 strawberry.enum(runs.FinalStatus, name="FinalStatus", description="How a run is ended.")
 
 
@@ -28,7 +28,7 @@ class Source:
     )
 
     @classmethod
-    def from_row(cls, row: runs.Source) -> "Source":
+    def from_row(cls, row: attempts.Source) -> "Source":
         return cls(
             commit=row.commit_id,
             branch=row.branch,
@@ -57,7 +57,7 @@ class Environment:
     packages: list[Package] = strawberry.field(description="The installed packages, by name.")
 
     @classmethod
-    def from_row(cls, row: runs.Environment) -> "Environment":
+    def from_row(cls, row: attempts.Environment) -> "Environment":
         return cls(
             python=row.python,
             platform=row.platform,
@@ -72,17 +72,17 @@ class Environment:
 @strawberry.type(description="The first start of a run, or a resumption.")
 class Attempt:
     number: int = strawberry.field(description="Counts from 1.")
-    status: runs.RunStatus = strawberry.field(description="Its state; one that has ended stays as it ended.")
+    status: attempts.RunStatus = strawberry.field(description="Its state; one that has ended stays as it ended.")
     started_at: datetime = strawberry.field(description="When the server heard of it.")
     heartbeat_at: datetime = strawberry.field(description="When the server last heard that it is alive.")
     finished_at: datetime | None = strawberry.field(description="When it ended; null while it is open.")
-    row: strawberry.Private[runs.Attempt]
+    row: strawberry.Private[attempts.Attempt]
 
     @classmethod
-    def from_row(cls, row: runs.Attempt) -> "Attempt":
+    def from_row(cls, row: attempts.Attempt) -> "Attempt":
         return cls(
             number=row.number,
-            status=runs.RunStatus(row.status),
+            status=row.status,
             started_at=row.started_at,
             heartbeat_at=row.heartbeat_at,
             finished_at=row.finished_at,
@@ -104,7 +104,7 @@ class Attempt:
         return None if row is None else Environment.from_row(row)
 
 
-@strawberry.input(description="The code that an attempt runs.")
+@strawberry.input(description="The code that an attempt attempts.")
 class SourceInput:
     commit: str | None = strawberry.field(default=None, description="The git commit.")
     branch: str | None = strawberry.field(default=None, description="The git branch.")
@@ -118,10 +118,10 @@ class SourceInput:
         default=None, description="`sha256:<hex>` of the difference to the commit, when it is uploaded as an artifact."
     )
 
-    def to_row(self) -> runs.Source:
+    def to_row(self) -> attempts.Source:
         """The row. Raises `Invalid`."""
-        return runs.checked_source(
-            runs.Source(
+        return attempts.checked_source(
+            attempts.Source(
                 commit_id=self.commit,
                 branch=self.branch,
                 remote=self.remote,
@@ -162,10 +162,10 @@ class EnvironmentInput:
         default_factory=list, description="The installed packages, at most 5,000."
     )
 
-    def to_row(self) -> runs.Environment:
+    def to_row(self) -> attempts.Environment:
         """The row. Raises `Invalid`."""
-        return runs.checked_environment(
-            runs.Environment(
+        return attempts.checked_environment(
+            attempts.Environment(
                 python=self.python,
                 platform=self.platform,
                 hostname=self.hostname,

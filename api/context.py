@@ -8,7 +8,7 @@ from uuid import UUID
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
-from db import access, experiments, ids, inputs, projects, runs, tags
+from db import access, attempts, experiments, ids, inputs, projects, runs, tags
 from db.access import Account, Role, Scope
 from db.pool import Pool
 from settings import Settings
@@ -49,16 +49,16 @@ class Loaders:
             found = await inputs.of_runs(pool, scope, ids)
             return [found[run_id] for run_id in ids]
 
-        async def load_attempts(ids: Sequence[UUID]) -> list[list[runs.Attempt]]:
-            found = await runs.attempts(pool, scope, ids)
+        async def load_attempts(ids: Sequence[UUID]) -> list[list[attempts.Attempt]]:
+            found = await attempts.of_runs(pool, scope, ids)
             return [found[run_id] for run_id in ids]
 
-        async def load_sources(keys: Sequence[tuple[UUID, int]]) -> list[runs.Source | None]:
-            found = await runs.sources(pool, scope, list({run_id for run_id, _ in keys}))
+        async def load_sources(keys: Sequence[tuple[UUID, int]]) -> list[attempts.Source | None]:
+            found = await attempts.sources(pool, scope, list({run_id for run_id, _ in keys}))
             return [found.get(key) for key in keys]
 
-        async def load_environments(keys: Sequence[tuple[UUID, int]]) -> list[runs.Environment | None]:
-            found = await runs.environments(pool, scope, list({run_id for run_id, _ in keys}))
+        async def load_environments(keys: Sequence[tuple[UUID, int]]) -> list[attempts.Environment | None]:
+            found = await attempts.environments(pool, scope, list({run_id for run_id, _ in keys}))
             return [found.get(key) for key in keys]
 
         self.account = DataLoader(load_accounts)

@@ -22,6 +22,7 @@ from api.projects import Project
 from api.tags import Tag, TagChange, TagInput
 from api.tags import given as given_tags
 from db import errors, ids, names, params, runs, tags, texts, times
+from db.attempts import RunStatus
 from db.runs import Selection
 
 TAG_CHANGES_MAX = 1_000
@@ -35,7 +36,7 @@ Prefix = Annotated[str, strawberry.argument(description="Only keys that begin wi
 )
 class Run(Node):
     name: str = strawberry.field(description="What people call it; free text, not unique.")
-    status: runs.RunStatus = strawberry.field(description="Its state: that of its newest attempt.")
+    status: RunStatus = strawberry.field(description="Its state: that of its newest attempt.")
     attempt: int = strawberry.field(description="The number of its newest attempt; 1 unless it was resumed.")
     created_at: datetime = strawberry.field(description="When the server heard of it.")
     started_at: datetime | None = strawberry.field(description="When it began, by the client's clock.")
@@ -47,7 +48,7 @@ class Run(Node):
         return cls(
             id=strawberry.ID(str(row.id)),
             name=row.name,
-            status=runs.RunStatus(row.status),
+            status=row.status,
             attempt=row.attempt,
             created_at=row.created_at,
             started_at=row.started_at,
@@ -130,7 +131,7 @@ class RunSelection:
         default=None, description="Of one of these experiments, at most 1,000."
     )
     run_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="One of these, at most 1,000.")
-    statuses: list[runs.RunStatus] | None = strawberry.field(default=None, description="In one of these states.")
+    statuses: list[RunStatus] | None = strawberry.field(default=None, description="In one of these states.")
 
     def checked(self) -> Selection:
         """The selection in the database's words. Raises `Invalid`."""
@@ -266,7 +267,7 @@ class HeartbeatInput:
 @strawberry.type(description="The server noted that the run is alive.")
 class HeartbeatPayload:
     run_id: strawberry.ID = strawberry.field(description="The run.")
-    status: runs.RunStatus = strawberry.field(description="Its state.")
+    status: RunStatus = strawberry.field(description="Its state.")
 
 
 HeartbeatResult = Annotated[
@@ -304,4 +305,4 @@ class RunMutation:
     ) -> HeartbeatResult:
         run_id = ids.parse(input.run_id, "input.runId")
         row = await runs.heartbeat(info.context.pool, info.context.scope, run_id)
-        return HeartbeatPayload(run_id=input.run_id, status=runs.RunStatus(row.status))
+        return HeartbeatPayload(run_id=input.run_id, status=row.status)

@@ -2,29 +2,20 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import orjson
 
-from db import access, experiments, params, projects, tags, texts, times
+from db import access, attempts, experiments, params, projects, tags
 from db.access import Action, Scope
+from db.attempts import Environment, RunStatus, Source
 from db.errors import Conflict, Invalid, NotFound, RunSealed
 from db.params import Param
 from db.pool import Conn, Connection, Pool
-
-
-class RunStatus(StrEnum):
-    """The state of a run: that of its newest attempt."""
-
-    RUNNING = "RUNNING"
-    FINISHED = "FINISHED"
-    FAILED = "FAILED"
-    KILLED = "KILLED"
-    LOST = "LOST"
 
 
 class FinalStatus(StrEnum):
@@ -33,10 +24,6 @@ class FinalStatus(StrEnum):
     FINISHED = "FINISHED"
     FAILED = "FAILED"
     KILLED = "KILLED"
-
-
-PACKAGES_MAX: Final = 5_000
-ARGV_BYTES_MAX: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,45 +41,6 @@ class Run:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A row of `attempt`: the first start or a resumption."""
-
-    run_id: UUID
-    number: int
-    status: RunStatus
-    started_by: UUID
-    started_at: datetime
-    heartbeat_at: datetime
-    finished_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The code an attempt ran: a row of `source`."""
-
-    commit_id: str | None = None
-    branch: str | None = None
-    remote: str | None = None
-    is_dirty: bool | None = None
-    entry_point: str | None = None
-    argv: list[str] | None = None
-    patch_digest: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What an attempt ran on: a row of `environment`; `packages` maps a name to its version."""
-
-    python: str | None = None
-    platform: str | None = None
-    hostname: str | None = None
-    cpu_count: int | None = None
-    memory_bytes: int | None = None
-    gpus: list[str] = field(default_factory=list)
-    packages: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +71,21 @@ class Start:
 
     def digest(self) -> bytes:
         """SHA-256 that is equal exactly when the same is asked."""
+        source = None if self.source is None else attempts.columns(self.source)
+        environment = None if self.environment is None else attempts.columns(self.environment)
         content = (
             str(self.id),
             self.project,
             self.experiment,
             self.name,
-            self.parent_id and str(self.parent_id),
+            self.parent_id,
             self.started_at,
             sorted((param.key, param.type, param.text) for param in self.params),
             sorted(self.tags.items()),
-            self.source and [*_row(self.source)[:-1], self.source.patch_digest and self.source.patch_digest.hex()],
-            self.environment and _row(self.environment),
+            source,
+            environment,
         )
-        return hashlib.sha256(orjson.dumps(content)).digest()
+        return hashlib.sha256(orjson.dumps(content, default=bytes.hex)).digest()
 
 
 BY_IDS = """
@@ -149,7 +99,7 @@ BY_IDS = """
 async def by_ids(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> list[Run | None]:
     """Runs in the order asked; None where there is none to see."""
     rows = await conn.fetch(BY_IDS, run_ids, *scope.sight)
-    found = {row["id"]: Run(**row) for row in rows}
+    found = {row["id"]: _run(row) for row in rows}
     return [found.get(run_id) for run_id in run_ids]
 
 
@@ -183,8 +133,8 @@ async def page(
 ) -> list[Run]:
     """Newest first, strictly after the position `after` = (created_at, id)."""
     created_at, run_id = after or (None, None)
-    rows = await conn.fetch(PAGE, *scope.sight, *_row(selection), created_at, run_id, limit)
-    return [Run(**row) for row in rows]
+    rows = await conn.fetch(PAGE, *scope.sight, *attempts.columns(selection), created_at, run_id, limit)
+    return [_run(row) for row in rows]
 
 
 COUNT = """
@@ -201,7 +151,7 @@ COUNT = """
 
 async def count(conn: Conn, scope: Scope, selection: Selection) -> int:
     """How many runs there are to page through."""
-    return int(await conn.fetchval(COUNT, *scope.sight, *_row(selection)))
+    return int(await conn.fetchval(COUNT, *scope.sight, *attempts.columns(selection)))
 
 
 INSERT = """
@@ -244,7 +194,7 @@ async def start(pool: Pool, scope: Scope, asked: Start) -> tuple[Run, bool]:
         if created is None:
             await _require_same_request(conn, scope, asked)
         else:
-            await _open_attempt(conn, scope, asked.id, 1, asked.id, asked.source, asked.environment)
+            await attempts.open(conn, scope, asked.id, 1, asked.id, asked.source, asked.environment)
             await params.log(conn, asked.id, 1, asked.params)
             await tags.set(conn, scope.account_id, asked.id, asked.tags)
         run = await get(conn, scope, Action.READ, asked.id)
@@ -258,38 +208,6 @@ async def _require_same_request(conn: Connection, scope: Scope, asked: Start) ->
         raise Conflict(
             "this run id was used before, for another run", path="input.id", hint="make a new id for a new run"
         )
-
-
-INSERT_ATTEMPT = """
-    insert into attempt (run_id, number, id, started_by) values ($1, $2, $3, $4)
-"""
-
-INSERT_SOURCE = """
-    insert into source (run_id, attempt, commit_id, branch, remote, is_dirty, entry_point, argv, patch_digest)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-"""
-
-INSERT_ENVIRONMENT = """
-    insert into environment (run_id, attempt, python, platform, hostname, cpu_count, memory_bytes, gpus, packages)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb)
-"""
-
-
-async def _open_attempt(
-    conn: Connection,
-    scope: Scope,
-    run_id: UUID,
-    number: int,
-    attempt_id: UUID,
-    source: Source | None,
-    environment: Environment | None,
-) -> None:
-    await conn.execute(INSERT_ATTEMPT, run_id, number, attempt_id, scope.account_id)
-    if source is not None:
-        await conn.execute(INSERT_SOURCE, run_id, number, *_row(source))
-    if environment is not None:
-        *columns, packages = _row(environment)
-        await conn.execute(INSERT_ENVIRONMENT, run_id, number, *columns, orjson.dumps(packages).decode())
 
 
 LOCK = """
@@ -330,7 +248,7 @@ async def resume(
         if known is None and newest["status"] != "RUNNING":
             if newest["finished_at"] is None:
                 await conn.execute(LEAVE_LOST, run_id, newest["number"])
-            await _open_attempt(conn, scope, run_id, newest["number"] + 1, attempt_id, source, environment)
+            await attempts.open(conn, scope, run_id, newest["number"] + 1, attempt_id, source, environment)
         return await get(conn, scope, Action.READ, run_id)
 
 
@@ -368,7 +286,7 @@ async def finish(
     await get(pool, scope, Action.APPEND, run_id)
     ended = await pool.execute(FINISH, run_id, status, client_finished_at)
     run = await get(pool, scope, Action.READ, run_id)
-    if ended == "UPDATE 0" and run.status != status:
+    if ended == "UPDATE 0" and run.status.value != status.value:
         raise RunSealed(f"run {run_id} has ended as {run.status}", status=run.status, path="input.status")
     return run
 
@@ -385,106 +303,5 @@ async def mark_lost(conn: Conn, older_than_s: float) -> int:
     return int((await conn.execute(MARK_LOST, older_than_s)).removeprefix("UPDATE "))
 
 
-ATTEMPTS = """
-    select attempt.run_id, attempt.number, attempt.status, attempt.started_by, attempt.started_at,
-        attempt.heartbeat_at, attempt.finished_at
-    from attempt
-    join run on run.id = attempt.run_id
-    where attempt.run_id = any($1::uuid[]) and is_visible(run.project_id, run.created_by, $2, $3, $4)
-    order by attempt.run_id, attempt.number
-"""
-
-
-async def attempts(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> dict[UUID, list[Attempt]]:
-    """The attempts of each run, the first first."""
-    found: dict[UUID, list[Attempt]] = {run_id: [] for run_id in run_ids}
-    for row in await conn.fetch(ATTEMPTS, run_ids, *scope.sight):
-        found[row["run_id"]].append(Attempt(**row))
-    return found
-
-
-SOURCES = """
-    select source.run_id, source.attempt, source.commit_id, source.branch, source.remote, source.is_dirty,
-        source.entry_point, source.argv, source.patch_digest
-    from source
-    join run on run.id = source.run_id
-    where source.run_id = any($1::uuid[]) and is_visible(run.project_id, run.created_by, $2, $3, $4)
-"""
-
-
-async def sources(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> dict[tuple[UUID, int], Source]:
-    """The source of each (run, attempt) that has one."""
-    rows = await conn.fetch(SOURCES, run_ids, *scope.sight)
-    return {(row["run_id"], row["attempt"]): Source(*row[2:]) for row in rows}
-
-
-ENVIRONMENTS = """
-    select environment.run_id, environment.attempt, environment.python, environment.platform, environment.hostname,
-        environment.cpu_count, environment.memory_bytes, environment.gpus, environment.packages::text
-    from environment
-    join run on run.id = environment.run_id
-    where environment.run_id = any($1::uuid[]) and is_visible(run.project_id, run.created_by, $2, $3, $4)
-"""
-
-
-async def environments(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> dict[tuple[UUID, int], Environment]:
-    """The environment of each (run, attempt) that has one."""
-    rows = await conn.fetch(ENVIRONMENTS, run_ids, *scope.sight)
-    return {(row["run_id"], row["attempt"]): Environment(*row[2:-1], orjson.loads(row["packages"])) for row in rows}
-
-
-def checked_source(source: Source) -> Source:
-    """`source` when it can be stored. Raises `Invalid`."""
-    for name in ("commit_id", "branch", "remote", "entry_point"):
-        text = getattr(source, name)
-        if text is not None:
-            texts.value(text, f"input.source.{_camel(name)}", 4_096)
-    argv = source.argv or []
-    for index, word in enumerate(argv):
-        texts.storable(word, f"input.source.argv[{index}]")
-    if sum(len(word.encode()) for word in argv) > ARGV_BYTES_MAX:
-        raise Invalid("input.source.argv is too long", path="input.source.argv", limit=f"{ARGV_BYTES_MAX} bytes in all")
-    return source
-
-
-def checked_environment(environment: Environment) -> Environment:
-    """`environment` when it can be stored. Raises `Invalid`."""
-    for name in ("python", "platform", "hostname"):
-        text = getattr(environment, name)
-        if text is not None:
-            texts.value(text, f"input.environment.{name}", 1_000)
-    for index, gpu in enumerate(environment.gpus):
-        texts.value(gpu, f"input.environment.gpus[{index}]", 1_000)
-    for count, path in ((len(environment.packages), "packages"), (len(environment.gpus), "gpus")):
-        if count > PACKAGES_MAX:
-            raise Invalid(
-                f"input.environment.{path} has {count} entries",
-                path=f"input.environment.{path}",
-                limit=f"{PACKAGES_MAX} entries",
-            )
-    for name, version in environment.packages.items():
-        texts.value(name, "input.environment.packages", 250)
-        texts.value(version, "input.environment.packages", 250)
-    if environment.cpu_count is not None and not 0 < environment.cpu_count < 2**31:
-        raise Invalid(
-            "input.environment.cpuCount is out of range", path="input.environment.cpuCount", limit="1 to 2^31"
-        )
-    if environment.memory_bytes is not None and environment.memory_bytes < 0:
-        raise Invalid(
-            "input.environment.memoryBytes is negative", path="input.environment.memoryBytes", limit="0 to 2^63-1"
-        )
-    return environment
-
-
-def checked_started_at(started_at: datetime | None) -> datetime | None:
-    """`started_at` in UTC. Raises `Invalid`."""
-    return times.checked(started_at, "input.startedAt")
-
-
-def _row(record: Any) -> list[Any]:
-    """The fields of a dataclass, in the order of the statement that takes them."""
-    return [getattr(record, name) for name in record.__dataclass_fields__]
-
-
-def _camel(name: str) -> str:
-    return {"commit_id": "commit", "entry_point": "entryPoint"}.get(name, name)
+def _run(row: asyncpg.Record) -> Run:
+    return Run(**{**row, "status": RunStatus(row["status"])})
