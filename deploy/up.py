@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from contextlib import asynccontextmanager
 from functools import partial
 
 from rich.console import Console
@@ -21,8 +20,7 @@ from deploy.local import environment
 from deploy.local.errors import CannotStart
 from deploy.local.home import comes_free, locked
 from deploy.local.keep import Keeper, Program, answers, at_once, keeping, run
-from deploy.local.stack import READY, Progress, services, silent, silent
-from deploy.local.stack import Progress as ShowProgress
+from deploy.local.stack import READY, Show, services, silent
 from deploy.local.swift import LOOPBACK_OF, url_of
 from settings import Settings, SettingsError
 
@@ -78,7 +76,7 @@ async def up(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, progress: Progress = silent) -> AsyncIterator[Settings]:
+async def running(settings: Settings, *, progress: Show = silent) -> AsyncIterator[Settings]:
     """The whole of Runstone, ready, with the settings that its processes have; stopped when the block ends.
 
     Raises `CannotStart`; also into the block when a part cannot be kept running.
@@ -101,13 +99,13 @@ async def _check_port(settings: Settings) -> None:
         )
 
 
-async def _migrate(settings: Settings, progress: ShowProgress) -> None:
+async def _migrate(settings: Settings, progress: Show) -> None:
     progress("Database", "migrating")
     await run(_program("The migration", "db", settings, start_s=MIGRATE_S))
     progress("Database", READY)
 
 
-async def _start_api(keeper: Keeper, settings: Settings, progress: ShowProgress) -> None:
+async def _start_api(keeper: Keeper, settings: Settings, progress: Show) -> None:
     progress("API", "starting")
     url = url_of(LOOPBACK_OF.get(settings.host, settings.host), settings.port)
     ready = partial(answers, f"{url}/readyz")
@@ -115,7 +113,7 @@ async def _start_api(keeper: Keeper, settings: Settings, progress: ShowProgress)
     progress("API", READY)
 
 
-async def _start_worker(keeper: Keeper, settings: Settings, progress: ShowProgress) -> None:
+async def _start_worker(keeper: Keeper, settings: Settings, progress: Show) -> None:
     progress("Worker", "starting")
     await keeper.start(_program("The worker", "workers", settings, ready=_worker_lives))
     progress("Worker", READY)

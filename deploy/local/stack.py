@@ -19,7 +19,7 @@ from settings import Settings
 T = TypeVar("T")
 
 READY = "ready"
-Progress = Callable[[str, str], None]  # called with a part and what it does now; `READY` comes last
+Show = Callable[[str, str], None]  # called with a part and what it does now; `READY` comes last
 
 
 def silent(part: str, state: str) -> None:
@@ -27,7 +27,7 @@ def silent(part: str, state: str) -> None:
 
 
 @asynccontextmanager
-async def services(settings: Settings, *, progress: Progress = silent) -> AsyncIterator[Settings]:
+async def services(settings: Settings, *, progress: Show = silent) -> AsyncIterator[Settings]:
     """Start what `settings` leave as None under `settings.home`, and yield them completed.
 
     Each service is started again by itself when it ends, on the same port, and all are stopped when the block ends.
