@@ -11,7 +11,6 @@ from db import access
 if TYPE_CHECKING:
     from api.projects import Project
 
-strawberry.enum(access.Role, name="Role", description="What a member may do in a project.")
 
 
 @strawberry.type(description="Who did something.")

@@ -8,11 +8,9 @@ import strawberry
 from api.accounts import Account, account
 from api.context import Info
 from api.scalars import Int64
-from db import attempts, runs
+from db import attempts
 from db.errors import Invalid
 
-strawberry.enum(attempts.RunStatus, name="RunStatus", description="The state of a run: that of its newest attempt.")
-strawberry.enum(runs.FinalStatus, name="FinalStatus", description="How a run is ended.")
 
 
 @strawberry.type(description="The code that an attempt ran.")

@@ -13,7 +13,6 @@ log = logging.getLogger(__name__)
 
 MESSAGES_MAX = 5  # errors answered per request
 
-strawberry.enum(errors.Code, name="ErrorCode", description="What kind of failure it is; stable for programs.")
 
 
 @strawberry.interface(description="A failure that the caller can expect and act on; nothing was stored.")

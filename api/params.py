@@ -14,7 +14,6 @@ from api.scalars import ParamValue
 from db import ids, params, runs
 from db.access import Action
 
-strawberry.enum(params.ParamType, name="ParamType", description="The kind of a param's value.")
 
 
 @strawberry.type(description="A setting of a run.")

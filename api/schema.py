@@ -1,6 +1,9 @@
 """The schema: what the nouns offer, put together. `python -m api.schema` prints it."""
 
+import sys
+
 import strawberry
+from graphql import print_schema
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 
@@ -36,5 +39,11 @@ schema = strawberry.Schema(
     config=StrawberryConfig(info_class=Info, scalar_map=SCALARS),
 )
 
+
+def contract() -> str:
+    """The text of schema.graphql."""
+    return print_schema(schema._schema) + "\n"
+
+
 if __name__ == "__main__":
-    print(schema.as_str())
+    sys.stdout.write(contract())

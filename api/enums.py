@@ -1,0 +1,80 @@
+"""Enums of the database's words, described for GraphQL."""
+
+from enum import Enum
+
+import strawberry
+from strawberry.types.enum import StrawberryEnumDefinition
+
+from db.access import Role
+from db.attempts import RunStatus
+from db.errors import Code
+from db.params import ParamType
+from db.runs import FinalStatus
+
+
+def describe(kind: type[Enum], name: str, description: str, **values: str) -> None:
+    """Make `kind` a GraphQL enum whose every value says what it means."""
+    strawberry.enum(kind, name=name, description=description)
+    definition: StrawberryEnumDefinition = kind.__strawberry_definition__  # type: ignore[attr-defined]
+    for value in definition.values:
+        value.description = values[value.name]
+
+
+def describe_all() -> None:
+    """Make each a GraphQL enum; to be called before a type uses one."""
+    describe(
+        Role,
+        "Role",
+        "What a member may do in a project.",
+        VIEWER="Reads everything.",
+        LOGGER="Starts runs, appends to its own and reads those back; for training machines.",
+        EDITOR="Reads and writes everything.",
+        OWNER="An editor who also manages the project.",
+    )
+    describe(
+        RunStatus,
+        "RunStatus",
+        "The state of a run: that of its newest attempt.",
+        RUNNING="It is open and alive.",
+        FINISHED="It ended well.",
+        FAILED="It ended with an error.",
+        KILLED="It was stopped by someone.",
+        LOST="Its heartbeat stopped. It comes back with the next heartbeat, or is resumed.",
+    )
+    describe(
+        FinalStatus,
+        "FinalStatus",
+        "How a run is ended.",
+        FINISHED="It ended well.",
+        FAILED="It ended with an error.",
+        KILLED="It was stopped by someone.",
+    )
+    describe(
+        ParamType,
+        "ParamType",
+        "The kind of a param's value.",
+        STRING="Text.",
+        INT="A whole number of 64 bits.",
+        FLOAT="A 64-bit float, exactly.",
+        BOOL="True or false.",
+        NULL="No value.",
+        JSON="A list or an object.",
+    )
+    describe(
+        Code,
+        "ErrorCode",
+        "What kind of failure it is; stable for programs.",
+        BAD_REQUEST="The request is not one that GraphQL over HTTP knows.",
+        UNAUTHENTICATED="There is no valid token.",
+        FORBIDDEN="You see the object, but may not do this to it.",
+        NOT_FOUND="There is no such object for you to see.",
+        VALIDATION="A value is outside what is allowed.",
+        CONFLICT="It contradicts what is stored.",
+        RUN_SEALED="The run has ended.",
+        UPLOAD_EXPIRED="The upload is over.",
+        PAYLOAD_TOO_LARGE="The request is larger than the server takes.",
+        QUERY_TOO_COMPLEX="The query would cost more than the server spends on one.",
+        TIMEOUT="It took too long.",
+        UNAVAILABLE="A part of the server does not answer now.",
+        INTERNAL="A fault of the server; the operator finds it by the request id.",
+    )
