@@ -1,0 +1,402 @@
+"""Metrics: how points get in. Each batch is stored once, however often it is sent."""
+
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+from uuid import UUID
+
+import asyncpg
+import numpy as np
+
+from db import access, chunks, ids, texts
+from db.access import Action, Scope
+from db.blocks import Batch, Block, content_sha256, keys_sha256
+from db.committer import Committer, open_committer
+from db.errors import Invalid, NotFound, RunSealed, SeqConflict, Unavailable
+from db.pool import Conn, Pool
+
+POINTS_PER_BATCH_MAX: Final = 10_000
+KEYS_PER_RUN_MAX: Final = 10_000
+INT64_MAX: Final = 2**63 - 1
+TIME_MS_MAX: Final = 253_402_300_799_999  # the last millisecond of the year 9999
+TRIES_MAX: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """A block as it is given: little-endian int64 `steps` and `times` (Unix ms) and float64 `values`, key by key.
+
+    `seq` counts the blocks of a writer from 0.
+    """
+
+    seq: int
+    keys: tuple[str, ...]
+    steps: bytes
+    times: bytes
+    values: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value of a metric at a step."""
+
+    key: str
+    step: int
+    time_ms: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What was acknowledged: the writer's next block has the seq `next_seq`."""
+
+    run_id: UUID
+    writer_id: UUID
+    next_seq: int
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keyset:
+    """A row of `keyset`."""
+
+    id: int
+    sha256: bytes
+
+
+@asynccontextmanager
+async def open_recorder(pool: Pool, url: str, *, statement_timeout_s: int) -> AsyncIterator["Recorder"]:
+    """A recorder that stores through a connection of its own and asks its questions of `pool`."""
+    async with open_committer(url, statement_timeout_s=statement_timeout_s) as committer:
+        yield Recorder(pool, committer)
+
+
+class Recorder:
+    """Takes the points of a database's runs, and remembers what every batch would ask again."""
+
+    def __init__(self, pool: Pool, committer: Committer) -> None:
+        self._pool = pool
+        self._committer = committer
+        self._owners: _Memory[UUID, tuple[UUID, UUID]] = _Memory(50_000)
+        self._keysets: _Memory[tuple[str, ...], Keyset] = _Memory(1_000_000)
+        self._admitted: _Memory[tuple[UUID, int], bool] = _Memory(200_000)
+
+    async def append(self, scope: Scope, run_id: UUID, writer_id: UUID, given: Sequence[Columns]) -> Appended:
+        """Store the blocks, all or none; blocks that the writer has stored before change nothing.
+
+        Raises `NotFound`, `Forbidden`, `Invalid`, `SeqConflict` for a gap or for other content under a known seq,
+        `RunSealed` when the writer's attempt has ended, `Unavailable` when it may be sent again.
+        """
+        await self._require_append(scope, run_id)
+        if not given:
+            standing = await _standing(self._pool, run_id, writer_id)
+            return Appended(run_id, writer_id, standing.next_seq, 0)
+        points = _count(given)
+        blocks = []
+        for index, columns in enumerate(given):
+            keyset = await self._keyset(columns.keys, f"input.blocks[{index}].keys")
+            blocks.append(_checked(columns, keyset, f"input.blocks[{index}]"))
+        for index, block in enumerate(blocks):
+            await self._admit(run_id, block.keyset_id, f"input.blocks[{index}].keys")
+        next_seq = await self._store(Batch(run_id, writer_id, scope.account_id, tuple(blocks)))
+        return Appended(run_id, writer_id, next_seq, points)
+
+    async def log(self, scope: Scope, run_id: UUID, points: Sequence[Point]) -> Appended:
+        """Store the points under a writer made for them; sent again, they are stored again."""
+        for index, point in enumerate(points):
+            _check_point(point, f"input.points[{index}]")
+        return await self.append(scope, run_id, ids.new(), _blocks_of(points))
+
+    async def _require_append(self, scope: Scope, run_id: UUID) -> None:
+        """A run never changes its project or owner, so its row is asked once."""
+        owner = self._owners.get(run_id)
+        if owner is None:
+            owner = await _owner(self._pool, run_id)
+            self._owners.put(run_id, owner)
+        access.require(scope, Action.APPEND, f"run {run_id}", *owner)
+
+    async def _keyset(self, keys: tuple[str, ...], path: str) -> Keyset:
+        keyset = self._keysets.get(keys)
+        if keyset is None:
+            _check_keys(keys, path)
+            keyset = await _keyset(self._pool, keys)
+            self._keysets.put(keys, keyset, weight=len(keys))
+        return keyset
+
+    async def _admit(self, run_id: UUID, keyset_id: int, path: str) -> None:
+        if self._admitted.get((run_id, keyset_id)) is None and await _admit(self._pool, run_id, keyset_id, path):
+            self._admitted.put((run_id, keyset_id), True)
+
+    async def _store(self, batch: Batch) -> int:
+        """The writer's next seq, when the whole batch is stored."""
+        rest: Batch | None = batch
+        for _ in range(TRIES_MAX):
+            assert rest is not None
+            if await self._committer.append(rest):
+                return rest.next_seq
+            standing = await _standing(self._pool, batch.run_id, batch.writer_id)
+            rest = await _missing(self._pool, batch, standing)
+            if rest is None:
+                return standing.next_seq
+        raise Unavailable("other senders use the same writer", hint="send the same batch again; it is stored once")
+
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class _Memory(Generic[K, V]):
+    """A bounded cache of what never changes; when it is full it forgets everything."""
+
+    def __init__(self, weight_max: int) -> None:
+        self._weight_max = weight_max
+        self._weight = 0
+        self._values: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        return self._values.get(key)
+
+    def put(self, key: K, value: V, *, weight: int = 1) -> None:
+        if self._weight + weight > self._weight_max:
+            self._values.clear()
+            self._weight = 0
+        self._values[key] = value
+        self._weight += weight
+
+
+def _count(given: Sequence[Columns]) -> int:
+    """The points of a request whose seqs follow each other. Raises `Invalid`."""
+    for index, columns in enumerate(given):
+        path = f"input.blocks[{index}].seq"
+        if not 0 <= columns.seq < INT64_MAX:
+            raise Invalid(f"{path} is {columns.seq}", path=path, limit=f"0 to {INT64_MAX - 1}")
+        if columns.seq != given[0].seq + index:
+            raise Invalid(
+                f"{path} is {columns.seq} after {given[index - 1].seq}",
+                path=path,
+                hint="the blocks of one request have consecutive seqs",
+            )
+    points = sum(len(columns.values) // 8 for columns in given)
+    if points > POINTS_PER_BATCH_MAX:
+        raise Invalid(
+            f"the request has {points} points",
+            path="input.blocks",
+            limit=f"{POINTS_PER_BATCH_MAX} points",
+            hint="send several requests",
+        )
+    return points
+
+
+def _checked(columns: Columns, keyset: Keyset, path: str) -> Block:
+    """The block, when its columns have one length and its steps and times are in range. Raises `Invalid`."""
+    n = len(columns.steps) // 8
+    if n == 0 or len(columns.steps) % 8:
+        raise Invalid(f"{path}.steps has {len(columns.steps)} bytes", path=f"{path}.steps", hint="8 bytes a step, 1 up")
+    if len(columns.times) != len(columns.steps):
+        raise Invalid(
+            f"{path}.times has {len(columns.times) // 8} entries for {n} steps",
+            path=f"{path}.times",
+            hint="send one time for each step",
+        )
+    if len(columns.values) != len(columns.steps) * len(columns.keys):
+        raise Invalid(
+            f"{path}.values has {len(columns.values) // 8} entries for {len(columns.keys)} keys and {n} steps",
+            path=f"{path}.values",
+            hint="send all steps of the first key, then those of the second, and so on",
+        )
+    _check_range(columns.steps, f"{path}.steps", _check_step)
+    first_ms = _check_range(columns.times, f"{path}.times", _check_time)
+    sha256 = content_sha256(keyset.sha256, columns.steps, columns.times, columns.values)
+    return Block(columns.seq, keyset.id, n, first_ms, columns.steps, columns.times, columns.values, sha256)
+
+
+def _check_range(column: bytes, path: str, check: Callable[[int, str], None]) -> int:
+    """The least of the column, when `check` accepts the least and the greatest."""
+    if len(column) == 8:  # one step a block is the common case, and numpy is slow at it
+        only = int.from_bytes(column, "little", signed=True)
+        check(only, f"{path}[0]")
+        return only
+    numbers = np.frombuffer(column, "<i8")
+    for place in (numbers.argmin(), numbers.argmax()):
+        check(int(numbers[place]), f"{path}[{place}]")
+    return int(numbers.min())
+
+
+def _check_step(step: int, path: str) -> None:
+    if not 0 <= step <= INT64_MAX:
+        raise Invalid(f"{path} is {step}", path=path, limit=f"0 to {INT64_MAX}")
+
+
+def _check_time(time_ms: int, path: str) -> None:
+    if 0 <= time_ms <= TIME_MS_MAX:
+        return
+    unit = "microseconds" if time_ms < 10**17 else "nanoseconds"
+    raise Invalid(
+        f"{path} is {time_ms}, which is {'before 1970' if time_ms < 0 else f'after the year 9999: {unit}?'}",
+        path=path,
+        limit="1970 to the year 9999",
+        hint="send Unix time in milliseconds",
+    )
+
+
+def _check_point(point: Point, path: str) -> None:
+    texts.name(point.key, f"{path}.key")
+    _check_step(point.step, f"{path}.step")
+    _check_time(point.time_ms, f"{path}.time")
+
+
+def _check_keys(keys: tuple[str, ...], path: str) -> None:
+    if not 1 <= len(keys) <= KEYS_PER_RUN_MAX:
+        raise Invalid(f"{path} has {len(keys)} entries", path=path, limit=f"1 to {KEYS_PER_RUN_MAX} keys")
+    for index, key in enumerate(keys):
+        texts.name(key, f"{path}[{index}]")
+    if len(set(keys)) < len(keys):
+        twice = next(key for index, key in enumerate(keys) if key in keys[:index])
+        raise Invalid(f"{path} has {twice!r} twice", path=path, hint="a block has each key once")
+
+
+def _blocks_of(points: Sequence[Point]) -> list[Columns]:
+    """The points of each key in the order given; keys that share their steps and times share a block."""
+    by_key: dict[str, list[Point]] = {}
+    for point in points:
+        by_key.setdefault(point.key, []).append(point)
+    by_columns: dict[tuple[bytes, bytes], list[str]] = {}
+    for key, same_key in by_key.items():
+        steps = np.array([point.step for point in same_key], "<i8").tobytes()
+        times = np.array([point.time_ms for point in same_key], "<i8").tobytes()
+        by_columns.setdefault((steps, times), []).append(key)
+    blocks = []
+    for seq, ((steps, times), keys) in enumerate(by_columns.items()):
+        values = np.array([point.value for key in keys for point in by_key[key]], "<f8").tobytes()
+        blocks.append(Columns(seq, tuple(keys), steps, times, values))
+    return blocks
+
+
+OWNER = """
+    select project_id, created_by from run where id = $1
+"""
+
+
+async def _owner(conn: Conn, run_id: UUID) -> tuple[UUID, UUID]:
+    row = await conn.fetchrow(OWNER, run_id)
+    if row is None:
+        raise NotFound(f"there is no run {run_id}")
+    return row["project_id"], row["created_by"]
+
+
+KEYSET = """
+    with found as (
+        select id from keyset where sha256 = $1
+    ), made as (
+        insert into keyset (sha256, keys)
+        select $1, $2::text[] where not exists (select from found)
+        on conflict (sha256) do nothing
+        returning id
+    )
+    select id from found union all select id from made
+"""
+
+
+async def _keyset(conn: Conn, keys: tuple[str, ...]) -> Keyset:
+    """The row of this list of keys, made when it is new."""
+    sha256 = keys_sha256(keys)
+    for _ in range(TRIES_MAX):  # nothing comes back when another session makes the same row now
+        keyset_id = await conn.fetchval(KEYSET, sha256, keys)
+        if keyset_id is not None:
+            return Keyset(keyset_id, sha256)
+    raise Unavailable("the keys are being stored by another request", hint="send the same batch again")
+
+
+ADMIT = """
+    with admitted as (
+        insert into run_keyset (run_id, keyset_id)
+        select run.id, $2
+        from run
+        join attempt on attempt.run_id = run.id and attempt.number = run.attempt
+        where run.id = $1 and attempt.finished_at is null
+        on conflict (run_id, keyset_id) do nothing
+        returning 1
+    )
+    select exists (select from admitted)
+        or exists (select from run_keyset where run_id = $1 and keyset_id = $2)
+"""
+
+
+async def _admit(conn: Conn, run_id: UUID, keyset_id: int, path: str) -> bool:
+    """Whether the run has these keys now; one that has ended gets no new ones. Raises `Invalid` at the limit."""
+    try:
+        return bool(await conn.fetchval(ADMIT, run_id, keyset_id))
+    except asyncpg.CheckViolationError as error:
+        if error.constraint_name != "run_keys_max":
+            raise
+        raise Invalid(
+            "the run would have too many metric keys", path=path, limit=f"{KEYS_PER_RUN_MAX} keys in a run"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Where a writer stands: its own run when it is known, its next seq, and the state of its attempt."""
+
+    writer_run_id: UUID | None
+    next_seq: int
+    attempt: int
+    status: str
+    ended: bool
+
+
+STANDING = """
+    select writer.run_id as writer_run_id, coalesce(writer.next_seq, 0) as next_seq,
+        attempt.number as attempt, attempt.status, attempt.finished_at is not null as ended
+    from run
+    left join writer on writer.id = $2
+    join attempt on attempt.run_id = run.id
+        and attempt.number = case when writer.run_id = run.id then writer.attempt else run.attempt end
+    where run.id = $1
+"""
+
+
+async def _standing(conn: Conn, run_id: UUID, writer_id: UUID) -> _Standing:
+    row = await conn.fetchrow(STANDING, run_id, writer_id)
+    if row is None:
+        raise NotFound(f"there is no run {run_id}")
+    standing = _Standing(**row)
+    if standing.writer_run_id not in (None, run_id):
+        raise Invalid("writerId belongs to another run", path="input.writerId", hint="make a new id for each writer")
+    return standing
+
+
+async def _missing(conn: Conn, batch: Batch, standing: _Standing) -> Batch | None:
+    """The part of the batch that the writer has yet to store; None when it has all of it.
+
+    Raises `SeqConflict` when a stored block has other content or a block before the batch is missing, `RunSealed`
+    when something is missing and the attempt has ended.
+    """
+    repeated = [block for block in batch.blocks if block.seq < standing.next_seq]
+    if repeated:
+        stored = await chunks.hashes(conn, batch.run_id, batch.writer_id, repeated[0].seq, repeated[-1].seq)
+        for block in repeated:
+            if stored[block.seq] != block.sha256:
+                raise SeqConflict(
+                    f"block {block.seq} of writer {batch.writer_id} holds other points",
+                    writer_id=str(batch.writer_id),
+                    expected_seq=standing.next_seq,
+                    path=f"input.blocks[{block.seq - batch.first_seq}]",
+                )
+    missing = batch.blocks[len(repeated) :]
+    if not missing:
+        return None
+    if standing.ended:
+        raise RunSealed(
+            f"attempt {standing.attempt} of run {batch.run_id} has ended: it is {standing.status}",
+            status=standing.status,
+        )
+    if missing[0].seq > standing.next_seq:
+        raise SeqConflict(
+            f"block {missing[0].seq} of writer {batch.writer_id} came before block {standing.next_seq}",
+            writer_id=str(batch.writer_id),
+            expected_seq=standing.next_seq,
+            path="input.blocks[0].seq",
+        )
+    return Batch(batch.run_id, batch.writer_id, batch.account_id, missing)
