@@ -1,0 +1,1 @@
+"""The object store: presigned requests for clients, verified copies for the worker."""

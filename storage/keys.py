@@ -1,0 +1,23 @@
+"""Object keys. No text of a user is ever part of one."""
+
+import secrets
+from uuid import UUID
+
+
+def content(prefix: str, project_id: UUID, digest: bytes) -> str:
+    """Where verified bytes live: one key per project and digest, so that a digest alone opens no other project."""
+    return _under(prefix, f"p/{project_id}/sha256/{digest[:1].hex()}/{digest.hex()}")
+
+
+def staging(prefix: str) -> str:
+    """A new key that nobody can guess, for bytes that are not verified."""
+    return stagings(prefix) + secrets.token_hex(16)
+
+
+def stagings(prefix: str) -> str:
+    """What all staging keys begin with."""
+    return _under(prefix, "staging/")
+
+
+def _under(prefix: str, key: str) -> str:
+    return f"{prefix}/{key}" if prefix else key
