@@ -1,0 +1,59 @@
+"""What may be asked of the worker: to look at its rows now. When Redis is lost, it looks a little later by itself."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import orjson
+from arq.connections import ArqRedis
+from redis.asyncio import BlockingConnectionPool
+from redis.exceptions import RedisError
+
+NAME: Final = "runstone"
+WAKE: Final = "wake"
+WAIT_S: Final = 1.0
+CONNECTIONS_MAX: Final = 8
+
+# What goes wrong between us and Redis.
+Unreachable = (RedisError, OSError, TimeoutError)
+
+log = logging.getLogger(__name__)
+
+
+def dumps(job: dict[str, Any]) -> bytes:
+    """Jobs travel as JSON: whoever writes to Redis can wake the worker and nothing else."""
+    return orjson.dumps(job)
+
+
+def loads(job: bytes) -> dict[str, Any]:
+    """The job in `job`."""
+    found: dict[str, Any] = orjson.loads(job)
+    return found
+
+
+@asynccontextmanager
+async def open_redis(url: str) -> AsyncIterator[ArqRedis]:
+    """A client that connects when it is used; no call of it waits longer than a second for one answer."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS_MAX,
+        timeout=WAIT_S,
+        socket_timeout=WAIT_S,
+        socket_connect_timeout=WAIT_S,
+    )
+    redis = ArqRedis(pool, job_serializer=dumps, job_deserializer=loads, default_queue_name=NAME)
+    try:
+        yield redis
+    finally:
+        await redis.aclose(close_connection_pool=True)
+
+
+async def wake(redis: ArqRedis, work: str) -> None:
+    """Ask the worker to look at the rows of `work` now. Never fails and never takes longer than a second."""
+    try:
+        async with asyncio.timeout(WAIT_S):
+            await redis.enqueue_job(WAKE, work)
+    except Unreachable as error:
+        log.warning("Redis does not answer (%s); the worker looks within seconds by itself", type(error).__name__)

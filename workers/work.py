@@ -1,0 +1,84 @@
+"""How work is done: rows are claimed and done a few at a time; upkeep happens at intervals."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from db.pool import Pool
+from settings import Settings
+from storage.store import Store
+
+Item = TypeVar("Item")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What one worker process has."""
+
+    pool: Pool
+    store: Store
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[Item]):
+    """Work whose rows say what is to be done.
+
+    `claim(deps, n)` makes up to n items that are due the caller's for a while; `do(deps, item)` does one, may run twice
+    and may be cancelled. What it leaves undone is claimed again when the claim has run out.
+    """
+
+    name: str
+    claim: Callable[[Deps, int], Awaitable[Sequence[Item]]]
+    do: Callable[[Deps, Item], Awaitable[None]]
+    at_once: int = 4
+    look_every_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Upkeep that is done every so often."""
+
+    name: str
+    do: Callable[[Deps], Awaitable[None]]
+    every_s: float
+
+
+async def keep_working(deps: Deps, job: Job[Any], bell: asyncio.Event) -> None:
+    """Do what is due, one item after the other, and look again when the bell rings or some seconds have passed.
+
+    `job.at_once` of these run side by side.
+    """
+    while True:
+        bell.clear()  # before looking, so that a bell that rings meanwhile is heard
+        try:
+            items = await job.claim(deps, 1)
+            for item in items:
+                await job.do(deps, item)
+        except Exception:
+            log.exception("%s failed", job.name)
+            items = ()
+        if not items:
+            await _heard(bell, job.look_every_s)
+
+
+async def _heard(bell: asyncio.Event, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await bell.wait()
+    except TimeoutError:
+        pass
+
+
+async def keep_sweeping(deps: Deps, sweep: Sweep) -> None:
+    """Do the upkeep now and every `sweep.every_s` seconds."""
+    while True:
+        try:
+            await sweep.do(deps)
+        except Exception:
+            log.exception("%s failed", sweep.name)
+        await asyncio.sleep(sweep.every_s)
