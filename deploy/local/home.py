@@ -62,7 +62,7 @@ class Home:
     async def port(self, name: str, host: str, preferred: int | None = None) -> int:
         """A port to listen on, the same as last time when it is still free."""
         kept = self._read().get(name)
-        if isinstance(kept, int) and await comes_free(host, kept):
+        if isinstance(kept, int) and await comes_free(host, kept, PORT_WAIT_S):
             return kept
         port = preferred if preferred is not None and is_free(host, preferred) else free_port(host)
         self._write({**self._read(), name: port})
@@ -146,7 +146,7 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-async def comes_free(host: str, port: int, wait_s: float = PORT_WAIT_S) -> bool:
+async def comes_free(host: str, port: int, wait_s: float) -> bool:
     """Whether the port is free or becomes so in a moment: services of a killed start may still be ending."""
     until = time.monotonic() + wait_s
     while not is_free(host, port):

@@ -27,13 +27,12 @@ async def start(keeper: Keeper, home: Home, settings: Settings) -> S3Settings:
     _check_installed()
     folder = home.folder("s3")
     _check_attributes(folder)
-    public_host = _public_host(settings)
     # Upload links carry the port. Where others reach it through a firewall it is the one after the API's.
     port = await home.port("s3_port", settings.host, preferred=None if settings.is_loopback else settings.port + 1)
     secret = home.secret("s3_secret")
     s3 = S3Settings(
         endpoint_url=url_of(LOOPBACK_OF.get(settings.host, settings.host), port),
-        public_endpoint_url=url_of(public_host, port),
+        public_endpoint_url=url_of(public_host(settings), port),
         access_key_id=ACCESS_KEY_ID,
         secret_access_key=secret,
         path_style=True,
@@ -85,7 +84,7 @@ def _check_attributes(folder: Path) -> None:
         remove(probe)
 
 
-def _public_host(settings: Settings) -> str:
+def public_host(settings: Settings) -> str:
     """The host in upload and download links."""
     if settings.public_url:
         return urlsplit(settings.public_url).hostname or settings.host
