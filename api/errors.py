@@ -1,6 +1,7 @@
 """From a failure to what a client sees: a member of a result union, or an error of the request."""
 
 import logging
+import re
 from typing import Any, TypeAlias, cast
 
 import strawberry
@@ -12,7 +13,10 @@ from db import errors
 log = logging.getLogger(__name__)
 
 MESSAGES_MAX = 5  # errors answered per request
+MESSAGE_CHARACTERS_MAX = 1_000  # graphql-core quotes the value at fault, however long it is
 
+# How graphql-core says which variable is at fault: "Variable '$input' has invalid value at .params[3]: ..."
+VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ([^:]+))?:")
 
 
 @strawberry.interface(description="A failure that the caller can expect and act on; nothing was stored.")
@@ -71,14 +75,18 @@ class NameTaken(UserError):
 @strawberry.type(description="The param has another value already; params are written once.")
 class ParamConflict(UserError):
     key: str = strawberry.field(description="The param's key.")
-    stored: ParamValue | None = strawberry.field(description="The value that the run has.")
-    given: ParamValue | None = strawberry.field(description="The value that was refused.")
+    stored_value: ParamValue | None = strawberry.field(description="The value that the run has.")
+    given_value: ParamValue | None = strawberry.field(description="The value that was refused.")
 
     @classmethod
     def from_failure(cls, failure: errors.RunstoneError, request_id: str) -> "ParamConflict":
         assert isinstance(failure, errors.ParamConflict)
-        stored, given = cast(ParamValue, failure.stored), cast(ParamValue, failure.given)
-        return cls(**_common(failure, request_id), key=failure.key, stored=stored, given=given)
+        return cls(
+            **_common(failure, request_id),
+            key=failure.key,
+            stored_value=cast(ParamValue, failure.stored),
+            given_value=cast(ParamValue, failure.given),
+        )
 
 
 @strawberry.type(description="A block of points came out of order, or its seq was used for other points.")
@@ -170,12 +178,17 @@ def shown(errors_found: list[GraphQLError], request_id: str) -> list[Answer]:
 
 
 def _answer(error: GraphQLError, request_id: str) -> Answer:
-    cause = error.original_error
+    inner, cause = error, error.original_error
     while isinstance(cause, GraphQLError):
-        error, cause = cause, cause.original_error
+        inner, cause = cause, cause.original_error
     if cause is None:
-        extensions = {"code": "VALIDATION", "retryable": False, **(error.extensions or {}), "requestId": request_id}
-        return {"message": error.message, "extensions": extensions}
+        at = VARIABLE.match(error.message)
+        path = {"path": at[1] + (at[2] or "")} if at else {}
+        extensions = {"code": errors.Code.VALIDATION, "retryable": False, **path, **(inner.extensions or {})}
+        return {
+            "message": error.message[:MESSAGE_CHARACTERS_MAX],
+            "extensions": {**extensions, "requestId": request_id},
+        }
     failure = errors.known(cause)
     if failure is not None:
         return to_answer(failure, request_id)

@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 QUERY_BYTES_MAX: Final = 256 * 1024
 TOKENS_MAX: Final = 10_000
 DOCUMENTS_KEPT: Final = 500
+DISCARDED_TIMES: Final = 8  # a body so many times too large is cut off unread
 BODY_GRACE_S: Final = 10.0  # a body may take this long,
 BODY_BYTES_PER_S: Final = 2_048  # and a second more for each so many bytes: a slow line is fine, a stalled one is not
 
@@ -153,23 +154,23 @@ BAD: Final = {"code": Code.BAD_REQUEST}
 
 
 async def _body(request: Request, bytes_max: int) -> bytes:
-    """The body, unpacked. Raises `UnsupportedMediaType`, `PayloadTooLarge`, `TooSlow`."""
+    """The body, unpacked. Raises `UnsupportedMediaType`, `PayloadTooLarge`, `TooSlow`, `BadRequest`."""
     media_type, _, parameters = request.headers.get("content-type", "").partition(";")
     if media_type.strip().lower() != "application/json" or "charset" in parameters.lower().replace("charset=utf-8", ""):
         raise UnsupportedMediaType("the body must be JSON", hint="send Content-Type: application/json in UTF-8")
-    too_large = PayloadTooLarge(
-        "the body is too large", limit=f"{bytes_max} bytes", hint="send several smaller requests"
-    )
     packing = request.headers.get("content-encoding", "identity").strip().lower()
     if packing not in {"identity", "gzip"}:
         raise UnsupportedMediaType(f"the body has the encoding {packing!r}", hint="send it plain or as gzip")
-    if int(request.headers.get("content-length", 0)) > bytes_max:
-        raise too_large
-    unpack = zlib.decompressobj(wbits=31) if packing == "gzip" else None
+    packed = await _received(request, bytes_max)
+    return packed if packing == "identity" else _unpacked(packed, bytes_max)
+
+
+async def _received(request: Request, bytes_max: int) -> bytes:
+    """The body as sent. What is too large is read on for a while, so that the client gets to read the refusal."""
     body = bytearray()
     started, received_bytes = time.monotonic(), 0
     chunks = aiter(request.stream())
-    while True:
+    while received_bytes <= bytes_max * DISCARDED_TIMES:
         left_s = started + BODY_GRACE_S + received_bytes / BODY_BYTES_PER_S - time.monotonic()
         try:
             chunk = await asyncio.wait_for(anext(chunks, None), max(left_s, 0))
@@ -178,15 +179,28 @@ async def _body(request: Request, bytes_max: int) -> bytes:
         if chunk is None:
             break
         received_bytes += len(chunk)
-        try:
-            body += chunk if unpack is None else unpack.decompress(chunk, bytes_max + 1 - len(body))
-        except zlib.error as error:
-            raise BadRequest("the body is not gzip", hint="send it plain, or whole") from error
-        if received_bytes > bytes_max or len(body) > bytes_max:
-            raise too_large
-    if unpack is not None and not unpack.eof:
-        raise BadRequest("the gzip body ends too early")
+        if received_bytes <= bytes_max:
+            body += chunk
+    if received_bytes > bytes_max:
+        raise _too_large(bytes_max)
     return bytes(body)
+
+
+def _unpacked(packed: bytes, bytes_max: int) -> bytes:
+    unpack = zlib.decompressobj(wbits=31)
+    try:
+        body = unpack.decompress(packed, bytes_max + 1)
+    except zlib.error as error:
+        raise BadRequest("the body is not gzip", hint="send it plain, or whole") from error
+    if len(body) > bytes_max:
+        raise _too_large(bytes_max)
+    if not unpack.eof:
+        raise BadRequest("the gzip body ends too early")
+    return body
+
+
+def _too_large(bytes_max: int) -> PayloadTooLarge:
+    return PayloadTooLarge("the body is too large", limit=f"{bytes_max} bytes", hint="send several smaller requests")
 
 
 def _asked(body: bytes) -> dict[str, Any]:
@@ -249,6 +263,9 @@ def _refuse(failure: RunstoneError, request_id: str) -> Response:
 
 
 def _respond(status: int, answer: dict[str, Any], request_id: str) -> Response:
-    body = orjson.dumps(answer, default=str)
+    try:
+        body = orjson.dumps(answer)
+    except TypeError:  # a message that quotes half of a surrogate pair, which only escaped JSON can hold
+        body = json.dumps(answer).encode()
     headers = {"X-Request-Id": request_id, "Cache-Control": "no-store"}
     return Response(body, status, headers, "application/json")

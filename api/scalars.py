@@ -1,6 +1,7 @@
 """Scalars that GraphQL lacks: 64-bit integers, metric values with NaN, times, JSON."""
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NewType
 
@@ -97,6 +98,18 @@ def _literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
     return value_from_ast_untyped(node, variables)
 
 
+def _at_literal(parse: Callable[[Any], Any]) -> Callable[..., Any]:
+    """`parse` for a literal, whose refusal says where in the document it stands."""
+
+    def parse_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
+        try:
+            return parse(_literal(node, variables))
+        except GraphQLError as error:
+            raise GraphQLError(error.message, node, extensions=error.extensions) from error
+
+    return parse_literal
+
+
 def _scalar(name: str, description: str, *, parse: Any, serialize: Any, url: str | None = None) -> ScalarDefinition:
     return strawberry.scalar(
         name=name,
@@ -104,7 +117,7 @@ def _scalar(name: str, description: str, *, parse: Any, serialize: Any, url: str
         specified_by_url=url,
         serialize=serialize,
         parse_value=parse,
-        parse_literal=lambda node, variables=None: parse(_literal(node, variables)),
+        parse_literal=_at_literal(parse),
     )
 
 

@@ -1,5 +1,6 @@
 """The failures a caller can expect, each with one name from the constraint to the SDK's exception."""
 
+import reprlib
 from enum import StrEnum
 from typing import ClassVar
 
@@ -82,7 +83,7 @@ class ParamConflict(Conflict):
 
     def __init__(self, key: str, stored: object, given: object, *, path: str | None = None) -> None:
         super().__init__(
-            f"param {key!r} is {stored!r} and cannot become {given!r}",
+            f"param {key!r} is {reprlib.repr(stored)} and cannot become {reprlib.repr(given)}",
             path=path,
             hint="params are written once; log the new value under another key or in a new run",
         )
@@ -154,8 +155,8 @@ def known(error: BaseException) -> RunstoneError | None:
             return error
         case asyncpg.IntegrityConstraintViolationError() if error.constraint_name in BY_CONSTRAINT:
             return BY_CONSTRAINT[error.constraint_name](str(error))
-        case asyncpg.CharacterNotInRepertoireError() | asyncpg.UntranslatableCharacterError():
-            return Invalid("text holds a character that cannot be stored, such as NUL")
+        case asyncpg.DataError():
+            return Invalid("a value cannot be stored: text with NUL or half a character, or a number out of range")
         case asyncpg.PostgresError() if not (error.sqlstate or "").startswith(RETRYABLE_CLASSES):
             return None
         case asyncpg.PostgresError() | asyncpg.InterfaceError() | ConnectionError() | TimeoutError():

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from db import access, projects
+from db import access, ids, projects
 from db.access import Role
 from db.pool import Pool, open_pool
 from deploy import up
@@ -101,6 +101,11 @@ class Client:
         body = {"query": document, "variables": variables}
         return await self._http.post("/graphql", json=body, headers={"Authorization": f"Bearer {self.token}"})
 
+    async def post_raw(self, body: bytes) -> httpx.Response:
+        """The response to a body that `post` could not make."""
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        return await self._http.post("/graphql", content=body, headers=headers)
+
     async def ask(self, document: str, **variables: Any) -> dict[str, Any]:
         """`data` of the answer, which must hold no errors."""
         answer: dict[str, Any] = (await self.post(document, **variables)).json()
@@ -139,7 +144,7 @@ CREATE_RUN = """
 
 def new_id() -> str:
     """A fresh run id, as a client makes it."""
-    return str(uuid.UUID(bytes=uuid.uuid4().bytes, version=7))
+    return str(ids.new())
 
 
 class People:

@@ -1,0 +1,202 @@
+"""Odd requests: each gets a clear refusal, never a 500 (catalogue B-47 to B-60)."""
+
+import asyncio
+import gzip
+import json
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.conftest import Client, Server
+
+VIEWER = {"query": "{ viewer { name } }"}
+BODY = json.dumps(VIEWER).encode()
+
+
+async def post(server: Server, content: bytes, **headers: str) -> httpx.Response:
+    async with httpx.AsyncClient(timeout=30) as http:
+        given = {
+            "authorization": f"Bearer {server.token}",
+            "content-type": "application/json",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        return await http.post(f"{server.url}/graphql", content=content, headers=given)
+
+
+def code(response: httpx.Response) -> str:
+    error = response.json()["errors"][0]
+    assert error["extensions"]["requestId"] == response.headers["x-request-id"]
+    return str(error["extensions"]["code"])
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"null", "JSON object"),
+        (b"5", "JSON object"),
+        (b'"x"', "JSON object"),
+        (b"[]", "list"),
+        (json.dumps([VIEWER, VIEWER]).encode(), "list"),
+        (b"", "not JSON"),
+        (b'{"query": "{ viewer', "not JSON"),
+        (b"\xff\xfe{}", "UTF-8"),
+        (BODY.decode().encode("utf-16"), "UTF-8"),
+        (b"[" * 100_000, "nested"),
+        (b'{"query": "{a}", "variables": {"a": ' + b"9" * 5_000 + b"}}", "digits"),
+        (b'{"query": "{a}", "variables": {"a": NaN}}', "NaN"),
+        (b'{"query": "{a}", "variables": {"a": -Infinity}}', "-Infinity"),
+        (b'{"query": "{a}", "query": "{b}"}', "twice"),
+        (b'{"query": "{a}", "variables": {"a": {"b": 1, "b": 2}}}', "twice"),
+        (b'{"query": 5}', "query"),
+        (b'{"variables": {}}', "query"),
+        (b'{"query": "{ viewer { name } }", "variables": []}', "variables"),
+        (b'{"query": "{ viewer { name } }", "operationName": 5}', "operationName"),
+        (b'{"query": "{ viewer { name } }", "operationName": "Missing"}', "operation"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, bytes) else "",
+)
+async def test_body_that_is_no_request_is_refused(server: Server, body: bytes, says: str) -> None:
+    response = await post(server, body)
+    assert response.status_code == 400
+    assert code(response) == "BAD_REQUEST"
+    assert says in response.text
+
+
+@pytest.mark.parametrize("media_type", ["text/plain;application/json", "text/plain", "multipart/form-data", ""])
+async def test_other_media_types_are_refused(server: Server, media_type: str) -> None:
+    response = await post(server, BODY, content_type=media_type)
+    assert response.status_code == 415
+    assert code(response) == "BAD_REQUEST"
+
+
+async def test_body_above_the_limit_is_refused(server: Server) -> None:
+    limit = server.settings.request_body_bytes_max
+    declared = await post(server, b" " * (limit + 1))
+    assert (declared.status_code, code(declared)) == (413, "PAYLOAD_TOO_LARGE")
+    assert str(limit) in declared.text
+
+    async def chunks() -> Any:
+        for _ in range(limit // 65_536 + 2):
+            yield b" " * 65_536
+
+    async with httpx.AsyncClient(timeout=30) as http:
+        headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
+        chunked = await http.post(f"{server.url}/graphql", content=chunks(), headers=headers)
+    assert (chunked.status_code, code(chunked)) == (413, "PAYLOAD_TOO_LARGE")
+
+
+async def test_gzip_is_taken_and_bounded(server: Server) -> None:
+    fine = await post(server, gzip.compress(BODY), content_encoding="gzip")
+    assert fine.json()["data"]["viewer"]["name"] == "admin"
+    bomb = gzip.compress(b" " * (1000 * 1024 * 1024 // 16))
+    assert (await post(server, bomb, content_encoding="gzip")).status_code == 413
+    assert code(await post(server, b"not gzip", content_encoding="gzip")) == "BAD_REQUEST"
+    assert code(await post(server, gzip.compress(BODY)[:-9], content_encoding="gzip")) == "BAD_REQUEST"
+    unknown = await post(server, BODY, content_encoding="br")
+    assert (unknown.status_code, code(unknown)) == (415, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "TRACE", "BREW"])
+async def test_other_methods_are_refused(server: Server, method: str) -> None:
+    async with httpx.AsyncClient(timeout=10) as http:
+        response = await http.request(method, f"{server.url}/graphql?query={{viewer{{name}}}}")
+    assert response.status_code in {400, 405}
+
+
+async def raw(server: Server, request: bytes, *, wait_s: float = 15) -> bytes:
+    """What the server sends before it closes, or within the time."""
+    parts = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(request)
+    received = b""
+    try:
+        async with asyncio.timeout(wait_s):
+            while chunk := await reader.read(65_536):
+                received += chunk
+    except TimeoutError:
+        pass
+    finally:
+        writer.close()
+    return received
+
+
+def head(server: Server, *lines: str, host: str | None = None) -> bytes:
+    parts = urlsplit(server.url)
+    first = [
+        "POST /graphql HTTP/1.1",
+        f"Host: {parts.netloc if host is None else host}",
+        f"Authorization: Bearer {server.token}",
+        "Content-Type: application/json",
+        "Connection: close",
+    ]
+    return "\r\n".join([*first, *lines, "", ""]).encode()
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1/x?y", "127.0.0.1:x", "a@127.0.0.1", ""])
+async def test_foreign_host_is_refused(server: Server, host: str) -> None:
+    answer = await raw(server, head(server, f"Content-Length: {len(BODY)}", host=host) + BODY)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_missing_host_is_refused(server: Server) -> None:
+    answer = await raw(server, b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_two_framings_are_refused(server: Server) -> None:
+    request = head(server, f"Content-Length: {len(BODY)}", "Transfer-Encoding: chunked") + b"0\r\n\r\n"
+    answer = await raw(server, request)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+async def test_short_body_is_not_run(server: Server) -> None:
+    answer = await raw(server, head(server, f"Content-Length: {len(BODY) + 10}") + BODY, wait_s=1)
+    assert b'"data"' not in answer
+    cut = await raw(server, head(server, f"Content-Length: {len(BODY) - 4}") + BODY)
+    assert b" 400 " in cut
+    assert b'"data"' not in cut
+
+
+async def test_too_many_headers_are_refused(server: Server) -> None:
+    many = [f"X-{number}: y" for number in range(200)]
+    assert (await raw(server, head(server, *many))).startswith(b"HTTP/1.1 431 ")
+    assert (await raw(server, head(server, "X-Large: " + "y" * 65_536))).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("part", ["head", "body"])
+async def test_stalled_request_is_closed(server: Server, part: str) -> None:
+    parts = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    begun = time.monotonic()
+    writer.write(head(server, "Content-Length: 1000") if part == "body" else b"POST /gra")
+    async with asyncio.timeout(15):
+        while await reader.read(65_536):
+            pass
+    assert time.monotonic() - begun < 15
+    writer.close()
+
+
+@pytest.mark.parametrize("path", ["//graphql", "/graphql/", "/graphql/..;/", "/%67raphql/x", "/:id", "/GRAPHQL"])
+async def test_only_the_canonical_path_answers(server: Server, path: str) -> None:
+    async with httpx.AsyncClient(timeout=10) as http:
+        response = await http.post(server.url + path, json=VIEWER)
+    assert response.status_code in {401, 404, 405}
+
+
+async def test_errors_of_a_document_are_few_and_named(client: Client) -> None:
+    fields = " ".join(f"missing{number}" for number in range(2_000))
+    answer = (await client.post("{ " + fields + " }")).json()
+    assert 1 <= len(answer["errors"]) <= 5
+    assert {error["extensions"]["code"] for error in answer["errors"]} == {"VALIDATION"}
+
+
+async def test_deep_document_is_refused(client: Client) -> None:
+    for depth in (140, 300, 10_000):
+        answer = await client.post("{ a " * depth + "}" * depth)
+        assert "recursion" not in answer.text
+        assert answer.status_code == 200
+        assert answer.json()["errors"]

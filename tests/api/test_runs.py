@@ -1,0 +1,343 @@
+"""The life of a run, as a client sees it."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import pytest
+
+from db.pool import Pool
+from tests.conftest import CREATE_RUN, Client, new_id
+
+RUN = """
+    query ($id: ID!) {
+      run(id: $id) {
+        id name status attempt startedAt finishedAt durationSeconds
+        project { name viewerRole } experiment { name } parent { id } children { nodes { id } totalCount }
+        createdBy { name }
+        attempts { number status finishedAt startedBy { name } source { commit } environment { python } }
+        source { commit branch dirty argv entryPoint patchDigest }
+        environment { python cpuCount memoryBytes gpus packages { name version } }
+        params { nodes { key type value attempt } totalCount }
+        tags { key value changedBy { name } }
+        tagHistory { key before after changedBy { name } }
+        inputs { name digest context uri attempt }
+      }
+    }
+"""
+FINISH = """
+    mutation ($input: FinishRunInput!) {
+      finishRun(input: $input) {
+        __typename
+        ... on FinishRunPayload { run { status finishedAt } validating failed { path } }
+        ... on RunSealed { code message hint status }
+      }
+    }
+"""
+RESUME = """
+    mutation ($input: ResumeRunInput!) {
+      resumeRun(input: $input) { __typename ... on ResumeRunPayload { attempt run { status attempt } } }
+    }
+"""
+HEARTBEAT = """
+    mutation ($input: HeartbeatInput!) {
+      heartbeat(input: $input) { __typename ... on HeartbeatPayload { status } ... on UserError { code } }
+    }
+"""
+LOG_PARAMS = """
+    mutation ($input: LogParamsInput!) {
+      logParams(input: $input) {
+        __typename
+        ... on LogParamsPayload { stored }
+        ... on UserError { code message path limit hint retryable }
+        ... on ParamConflict { key storedValue givenValue }
+      }
+    }
+"""
+SET_TAGS = """
+    mutation ($input: SetTagsInput!) {
+      setTags(input: $input) {
+        __typename
+        ... on SetTagsPayload { run { tags { key value } } }
+        ... on UserError { code path limit }
+      }
+    }
+"""
+LOG_INPUTS = """
+    mutation ($input: LogInputsInput!) {
+      logInputs(input: $input) { __typename ... on UserError { code path limit } }
+    }
+"""
+
+
+async def params_of(client: Client, run_id: str) -> dict[str, Any]:
+    data = await client.ask(RUN, id=run_id)
+    return {param["key"]: param["value"] for param in data["run"]["params"]["nodes"]}
+
+
+async def log_params(client: Client, run_id: str, **given: Any) -> dict[str, Any]:
+    params = [{"key": key, "value": value} for key, value in given.items()]
+    answer: dict[str, Any] = (await client.ask(LOG_PARAMS, input={"runId": run_id, "params": params}))["logParams"]
+    return answer
+
+
+async def test_run_tells_everything_it_was_given(client: Client) -> None:
+    parent = await client.create_run()
+    run_id = await client.create_run(
+        name="baseline",
+        parentId=parent,
+        startedAt="2026-01-31T12:00:00+01:00",
+        params=[{"key": "lr", "value": 0.1}, {"key": "layers", "value": [1, 2]}, {"key": "none", "value": None}],
+        tags=[{"key": "team", "value": "a"}],
+        source={
+            "commit": "abc",
+            "branch": "main",
+            "dirty": True,
+            "argv": ["train.py", "--lr"],
+            "entryPoint": "train.py",
+        },
+        environment={
+            "python": "3.11.7",
+            "cpuCount": 2,
+            "memoryBytes": 2**40,
+            "gpus": ["none"],
+            "packages": [{"name": "numpy", "version": "2.2"}],
+        },
+    )
+
+    run = (await client.ask(RUN, id=run_id))["run"]
+
+    assert (run["name"], run["status"], run["attempt"]) == ("baseline", "RUNNING", 1)
+    assert run["startedAt"] == "2026-01-31T11:00:00Z"
+    assert run["project"] == {"name": client.project, "viewerRole": "EDITOR"}
+    assert run["experiment"] == {"name": "test"}
+    assert run["parent"] == {"id": parent}
+    assert run["params"]["totalCount"] == 3
+    assert run["params"]["nodes"][0] == {"key": "layers", "type": "JSON", "value": [1, 2], "attempt": 1}
+    assert run["source"]["argv"] == ["train.py", "--lr"]
+    assert run["environment"]["memoryBytes"] == 2**40
+    assert run["environment"]["packages"] == [{"name": "numpy", "version": "2.2"}]
+    assert run["tags"][0]["value"] == "a"
+    assert run["attempts"][0]["source"] == {"commit": "abc"}
+    assert (await client.ask(RUN, id=parent))["run"]["children"] == {"nodes": [{"id": run_id}], "totalCount": 1}
+
+
+async def test_creating_again_returns_the_same_run(client: Client) -> None:
+    given = {"id": new_id(), "project": client.project, "experiment": "test", "params": [{"key": "a", "value": 1}]}
+    first, second = await asyncio.gather(client.ask(CREATE_RUN, input=given), client.ask(CREATE_RUN, input=given))
+    assert {first["createRun"]["created"], second["createRun"]["created"]} == {True, False}
+    assert first["createRun"]["run"] == second["createRun"]["run"]
+
+    other = await client.ask(CREATE_RUN, input={**given, "params": [{"key": "a", "value": 2}]})
+    assert other["createRun"]["__typename"] == "Conflict"
+    assert other["createRun"]["code"] == "CONFLICT"
+
+
+async def test_racing_runs_make_one_experiment(client: Client) -> None:
+    runs = [{"id": new_id(), "project": client.project, "experiment": "race"} for _ in range(12)]
+    await asyncio.gather(*(client.ask(CREATE_RUN, input=given) for given in runs))
+    data = await client.ask(
+        "query ($name: String) { project(name: $name) { experiments { nodes { name runs { totalCount } } } } }",
+        name=client.project,
+    )
+    assert data["project"]["experiments"]["nodes"] == [{"name": "race", "runs": {"totalCount": 12}}]
+
+
+async def test_param_is_written_once(client: Client) -> None:
+    run_id = await client.create_run()
+    assert (await log_params(client, run_id, lr=0.1, seed=1))["stored"] == 2
+    assert (await log_params(client, run_id, lr=0.1, depth=3))["stored"] == 1
+
+    refused = await log_params(client, run_id, width=9, lr=0.2)
+
+    assert refused["__typename"] == "ParamConflict"
+    assert (refused["code"], refused["key"], refused["storedValue"], refused["givenValue"]) == (
+        "CONFLICT",
+        "lr",
+        0.1,
+        0.2,
+    )
+    assert await params_of(client, run_id) == {"lr": 0.1, "seed": 1, "depth": 3}
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [("x", "STRING"), (1, "INT"), (1.0, "FLOAT"), (True, "BOOL"), (None, "NULL"), ([1], "JSON"), ({"b": 1}, "JSON")],
+)
+async def test_param_keeps_its_type_and_value(client: Client, value: Any, kind: str) -> None:
+    run_id = await client.create_run(params=[{"key": "p", "value": value}])
+    [param] = (await client.ask(RUN, id=run_id))["run"]["params"]["nodes"]
+    assert (param["type"], param["value"]) == (kind, value)
+    assert type(param["value"]) is type(value)
+
+
+async def test_float_param_may_be_not_finite(client: Client) -> None:
+    run_id = await client.create_run(params=[{"key": "p", "value": "-Infinity", "type": "FLOAT"}])
+    [param] = (await client.ask(RUN, id=run_id))["run"]["params"]["nodes"]
+    assert (param["type"], param["value"]) == ("FLOAT", "-Infinity")
+
+
+async def test_finished_run_is_a_fixed_record(client: Client, pool: Pool) -> None:
+    run_id = await client.create_run(params=[{"key": "lr", "value": 0.1}])
+    before = (await client.ask(FINISH, input={"runId": run_id}))["finishRun"]
+    assert before["run"]["status"] == "FINISHED"
+
+    assert (await log_params(client, run_id, new=1))["code"] == "RUN_SEALED"
+    assert (await log_params(client, run_id, lr=0.1))["stored"] == 0
+    inputs = {"runId": run_id, "inputs": [{"name": "d", "digest": "1"}]}
+    assert (await client.ask(LOG_INPUTS, input=inputs))["logInputs"]["code"] == "RUN_SEALED"
+    assert (await client.ask(HEARTBEAT, input={"runId": run_id}))["heartbeat"]["code"] == "RUN_SEALED"
+    again = (await client.ask(FINISH, input={"runId": run_id}))["finishRun"]
+    assert again == before
+    other = (await client.ask(FINISH, input={"runId": run_id, "status": "FAILED"}))["finishRun"]
+    assert (other["code"], other["status"]) == ("RUN_SEALED", "FINISHED")
+
+    for statement in (
+        "insert into param (run_id, key, attempt, type, text) values ($1, 'x', 1, 'NULL', 'null')",
+        "update param set text = '9' where run_id = $1",
+        "delete from param where run_id = $1",
+        "update attempt set status = 'RUNNING', finished_at = null where run_id = $1",
+        "delete from attempt where run_id = $1",
+        "update run set status = 'FAILED' where id = $1",
+        "update run set name = 'other' where id = $1",
+        "delete from run where id = $1",
+        "insert into source (run_id, attempt) values ($1, 1)",
+        "insert into environment (run_id, attempt) values ($1, 1)",
+    ):
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+            await pool.execute(statement, run_id)
+
+
+async def test_tags_change_after_the_end_and_keep_their_history(client: Client) -> None:
+    run_id = await client.create_run(tags=[{"key": "stage", "value": "test"}])
+    await client.ask(FINISH, input={"runId": run_id})
+
+    changed = {"runId": run_id, "tags": [{"key": "stage", "value": "live"}, {"key": "note", "value": "good"}]}
+    answer = await client.ask(SET_TAGS, input=changed)
+    assert answer["setTags"]["run"]["tags"] == [{"key": "note", "value": "good"}, {"key": "stage", "value": "live"}]
+    await client.ask(SET_TAGS, input={"runId": run_id, "tags": [{"key": "stage", "value": None}]})
+
+    run = (await client.ask(RUN, id=run_id))["run"]
+    assert [tag["key"] for tag in run["tags"]] == ["note"]
+    history = [(change["before"], change["after"]) for change in run["tagHistory"] if change["key"] == "stage"]
+    assert history == [("live", None), ("test", "live"), (None, "test")]
+
+
+async def test_resuming_is_a_new_attempt(client: Client) -> None:
+    run_id = await client.create_run(params=[{"key": "a", "value": 1}])
+    joined = (await client.ask(RESUME, input={"runId": run_id, "attemptId": new_id()}))["resumeRun"]
+    assert joined["attempt"] == 1
+    await client.ask(FINISH, input={"runId": run_id, "status": "FAILED"})
+
+    given = {"runId": run_id, "attemptId": new_id(), "source": {"commit": "def"}}
+    for _ in range(2):
+        resumed = (await client.ask(RESUME, input=given))["resumeRun"]
+        assert resumed == {
+            "__typename": "ResumeRunPayload",
+            "attempt": 2,
+            "run": {"status": "RUNNING", "attempt": 2},
+        }
+    await log_params(client, run_id, b=2)
+    await client.ask(FINISH, input={"runId": run_id})
+
+    run = (await client.ask(RUN, id=run_id))["run"]
+    assert [(one["number"], one["status"]) for one in run["attempts"]] == [(1, "FAILED"), (2, "FINISHED")]
+    assert [(param["key"], param["attempt"]) for param in run["params"]["nodes"]] == [("a", 1), ("b", 2)]
+    assert run["source"]["commit"] == "def"
+
+
+async def test_silent_run_is_lost_and_comes_back(client: Client, pool: Pool) -> None:
+    run_id = await client.create_run()
+    await pool.execute("update attempt set heartbeat_at = now() - interval '1 day' where run_id = $1", run_id)
+    async with asyncio.timeout(30):
+        while (await client.ask(RUN, id=run_id))["run"]["status"] != "LOST":
+            await asyncio.sleep(0.2)
+
+    assert (await log_params(client, run_id, late=1))["stored"] == 1
+    beat = await client.ask(HEARTBEAT, input={"runId": run_id})
+    assert beat["heartbeat"]["status"] == "RUNNING"
+
+
+async def test_inputs_are_known_by_their_digest(client: Client) -> None:
+    run_id = await client.create_run()
+    given = [
+        {"name": "churn", "digest": "sha256:1", "context": "training", "uri": "s3://x/y"},
+        {"name": "churn", "digest": "sha256:2", "context": "test"},
+    ]
+    for _ in range(2):
+        answer = await client.ask(LOG_INPUTS, input={"runId": run_id, "inputs": given})
+        assert answer["logInputs"]["__typename"] == "LogInputsPayload"
+    inputs = (await client.ask(RUN, id=run_id))["run"]["inputs"]
+    assert [(one["digest"], one["context"], one["uri"]) for one in inputs] == [
+        ("sha256:2", "test", None),
+        ("sha256:1", "training", "s3://x/y"),
+    ]
+
+
+async def test_pages_are_stable_while_runs_arrive(client: Client) -> None:
+    made = [await client.create_run() for _ in range(7)]
+    query = """
+        query ($first: Int!, $after: Cursor, $select: RunSelection) {
+          runs(select: $select, first: $first, after: $after) {
+            nodes { id } edges { cursor } totalCount pageInfo { hasNextPage hasPreviousPage endCursor }
+          }
+        }
+    """
+    project = await client.ask("query ($name: String) { project(name: $name) { id } }", name=client.project)
+    select = {"projectId": project["project"]["id"]}
+    seen: list[str] = []
+    after = None
+    while True:
+        runs = (await client.ask(query, select=select, first=3, after=after))["runs"]
+        seen += [node["id"] for node in runs["nodes"]]
+        after = runs["pageInfo"]["endCursor"]
+        if not runs["pageInfo"]["hasNextPage"]:
+            break
+        await client.create_run()
+    assert seen == made[::-1]
+
+
+@pytest.mark.parametrize("first", [0, -1, 501, 100_000])
+async def test_page_size_is_bounded(client: Client, first: int) -> None:
+    error = await client.refused("query ($first: Int!) { runs(first: $first) { nodes { id } } }", first=first)
+    assert error["extensions"]["code"] == "VALIDATION"
+    assert error["extensions"]["limit"] == "1 to 500"
+
+
+async def test_cursor_is_only_good_for_its_list(client: Client, stranger: Client) -> None:
+    await client.create_run()
+    await stranger.create_run()
+    query = "query ($after: Cursor) { runs(first: 1, after: $after) { edges { cursor } pageInfo { endCursor } } }"
+    cursor = (await client.ask(query))["runs"]["pageInfo"]["endCursor"]
+    other_list = "query ($after: Cursor) { experiments(after: $after) { nodes { id } } }"
+    for document, after in [
+        (query, cursor[:-2] + "AA"),
+        (query, "x"),
+        (query, "é"),
+        (query, ""),
+        (other_list, cursor),
+    ]:
+        error = await client.refused(document, after=after)
+        assert error["extensions"]["code"] == "VALIDATION", after
+        assert error["extensions"]["path"] == "after"
+
+
+async def test_node_finds_anything_by_its_id(client: Client) -> None:
+    run_id = await client.create_run()
+    run = (await client.ask("query ($id: ID!) { run(id: $id) { experiment { id } project { id } } }", id=run_id))["run"]
+    query = "query ($id: ID!) { node(id: $id) { __typename id } }"
+    for kind, id in [("Run", run_id), ("Experiment", run["experiment"]["id"]), ("Project", run["project"]["id"])]:
+        assert (await client.ask(query, id=id))["node"] == {"__typename": kind, "id": id}
+    for id in (new_id(), "x", "", "\u0000"):
+        assert (await client.ask(query, id=id))["node"] is None
+
+
+async def test_clock_of_the_client_is_kept_apart(client: Client) -> None:
+    run_id = await client.create_run(startedAt="2001-01-01T00:00:00Z")
+    run = (await client.ask(RUN, id=run_id))["run"]
+    assert run["startedAt"] == "2001-01-01T00:00:00Z"
+    await client.ask(FINISH, input={"runId": run_id, "finishedAt": "1999-01-01T00:00:00Z"})
+    run = (await client.ask(RUN, id=run_id))["run"]
+    assert 0 <= run["durationSeconds"] < 60
+    assert datetime.fromisoformat(run["finishedAt"]).year >= datetime.now(UTC).year
