@@ -1,5 +1,6 @@
 """The ASGI application: its routes, and what it opens and closes."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypedDict
@@ -18,6 +19,11 @@ from api.http import GraphQLEndpoint
 from api.schema import schema
 from db.pool import open_pool
 from settings import Settings, SettingsError
+from storage.probe import Prober
+from storage.store import StoreError, open_store
+from workers import queue
+
+log = logging.getLogger(__name__)
 
 
 class State(TypedDict):
@@ -30,16 +36,35 @@ class State(TypedDict):
 @asynccontextmanager
 async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
     """What one process has, for all requests."""
-    if settings.database_url is None:
-        raise SettingsError("set RUNSTONE_DATABASE_URL, or use `runstone up` for the embedded database")
-    async with open_pool(
-        settings.database_url,
-        size_max=settings.database_pool_max,
-        statement_timeout_s=settings.statement_timeout_s,
-        name="api",
-    ) as pool:
+    if settings.database_url is None or settings.redis_url is None or settings.s3 is None:
+        raise SettingsError(
+            "set RUNSTONE_DATABASE_URL, RUNSTONE_REDIS_URL and RUNSTONE_S3_*, or use `runstone up` for embedded ones"
+        )
+    async with (
+        open_pool(
+            settings.database_url,
+            size_max=settings.database_pool_max,
+            statement_timeout_s=settings.statement_timeout_s,
+            name="api",
+        ) as pool,
+        open_store(settings.s3) as store,
+        queue.open_redis(settings.redis_url) as redis,
+    ):
         cursor_key = await pool.fetchval("select cursor_key from instance")
-        yield Deps(settings=settings, pool=pool, cursor_key=cursor_key)
+        prober = Prober(store)
+        await _ask(prober)
+        yield Deps(settings=settings, pool=pool, cursor_key=cursor_key, store=store, prober=prober, redis=redis)
+
+
+async def _ask(prober: Prober) -> None:
+    """Find out before the first upload what the store enforces; without the store everything else still works."""
+    try:
+        answers = await prober.answers()
+    except StoreError as error:
+        log.warning("%s; uploads wait until it does", error)
+        return
+    if not answers.is_trusted:
+        log.warning("the store does not hold to %s; the worker copies every upload", ", ".join(answers.gaps))
 
 
 async def graphql(request: Request) -> Response:

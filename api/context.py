@@ -5,13 +5,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from uuid import UUID
 
+from arq.connections import ArqRedis
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
-from db import access, attempts, experiments, ids, inputs, projects, runs, tags
+from db import access, artifacts, attempts, experiments, ids, inputs, projects, runs, tags
 from db.access import Account, Role, Scope
 from db.pool import Pool
 from settings import Settings
+from storage.probe import Prober
+from storage.store import Store
 
 Row = TypeVar("Row")
 
@@ -23,6 +26,9 @@ class Deps:
     settings: Settings
     pool: Pool
     cursor_key: bytes
+    store: Store
+    prober: Prober
+    redis: ArqRedis
 
 
 class Loaders:
@@ -61,6 +67,16 @@ class Loaders:
             found = await attempts.environments(pool, scope, list({run_id for run_id, _ in keys}))
             return [found.get(key) for key in keys]
 
+        async def load_artifacts(ids: Sequence[UUID]) -> list[artifacts.Artifact | None]:
+            return await artifacts.by_ids(pool, scope, ids)
+
+        async def load_artifacts_at(keys: Sequence[tuple[UUID, str]]) -> list[artifacts.Artifact | None]:
+            return await artifacts.by_paths(pool, scope, keys)
+
+        async def load_ready_artifacts(ids: Sequence[UUID]) -> list[list[artifacts.Artifact]]:
+            found = await artifacts.ready(pool, scope, ids)
+            return [found[run_id] for run_id in ids]
+
         self.account = DataLoader(load_accounts)
         self.project = DataLoader(load_projects)
         self.experiment = DataLoader(load_experiments)
@@ -70,6 +86,9 @@ class Loaders:
         self.attempts = DataLoader(load_attempts)
         self.source = DataLoader(load_sources)
         self.environment = DataLoader(load_environments)
+        self.artifact = DataLoader(load_artifacts)
+        self.artifact_at = DataLoader(load_artifacts_at)
+        self.ready_artifacts = DataLoader(load_ready_artifacts)
 
 
 @dataclass(slots=True)

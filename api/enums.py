@@ -6,6 +6,7 @@ import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
 from db.access import Role
+from db.artifacts import ArtifactState, FailureReason
 from db.attempts import RunStatus
 from db.errors import Code
 from db.params import ParamType
@@ -59,6 +60,27 @@ def describe_all() -> None:
         BOOL="True or false.",
         NULL="No value.",
         JSON="A list or an object.",
+    )
+    describe(
+        ArtifactState,
+        "ArtifactState",
+        "How far an artifact is.",
+        PENDING="The client is sending its bytes.",
+        VALIDATING="The worker compares the bytes with what was promised.",
+        READY="The bytes are the promised ones; nothing changes them any more.",
+        FAILED="It never came to be; `failure` says why.",
+    )
+    describe(
+        FailureReason,
+        "FailureReason",
+        "Why an artifact failed.",
+        DIGEST_MISMATCH="The bytes have another SHA-256 than was promised.",
+        SIZE_MISMATCH="There are more or fewer bytes than were promised.",
+        MISSING="The bytes never arrived, or the store refused them.",
+        EXPIRED="The upload was not completed in time, or before the run ended.",
+        ABORTED="The client gave the upload up.",
+        POISON="Again and again, the attempt to verify the bytes ended without a result.",
+        STORAGE="The store could not be reached for too long.",
     )
     describe(
         Code,

@@ -8,6 +8,7 @@ from uuid import UUID
 import strawberry
 
 from api.accounts import Account, account
+from api.artifacts import Artifact, artifact_page
 from api.attempts import Attempt, Environment, EnvironmentInput, Source, SourceInput
 from api.auth import mutation
 from api.connections import After, Connection, First, page
@@ -22,6 +23,7 @@ from api.projects import Project
 from api.tags import Tag, TagChange, TagInput
 from api.tags import given as given_tags
 from db import errors, ids, names, params, runs, tags, texts, times
+from db.artifacts import ArtifactState
 from db.attempts import RunStatus
 from db.runs import Selection
 
@@ -122,6 +124,26 @@ class Run(Node):
     @strawberry.field(description="The datasets that it read, by name.")
     async def inputs(self, info: Info) -> list[DatasetInput]:
         return [DatasetInput.from_row(row) for row in await info.context.loaders.inputs.load(self.row.id)]
+
+    @strawberry.field(description="Its files, by path.")
+    async def artifacts(
+        self,
+        info: Info,
+        prefix: Annotated[str, strawberry.argument(description="Only paths that begin with this.")] = "",
+        state: Annotated[
+            list[ArtifactState] | None, strawberry.argument(description="Only in one of these states; absent: all.")
+        ] = None,
+        first: First = 200,
+        after: After = None,
+    ) -> Connection[Artifact]:
+        return await artifact_page(info, self.row.id, prefix, state, first, after)
+
+    @strawberry.field(description="The file at this path; the newest failed one when there is no other.")
+    async def artifact(
+        self, info: Info, path: Annotated[str, strawberry.argument(description="Its path in the run.")]
+    ) -> Artifact | None:
+        row = await info.context.loaders.artifact_at.load((self.row.id, path))
+        return Artifact.from_row(row) if row else None
 
 
 @strawberry.input(description="Which runs: those that satisfy every part that is given.")

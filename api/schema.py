@@ -7,7 +7,7 @@ from graphql import print_schema
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 
-from api import accounts, errors, experiments, inputs, params, projects, runs, tags
+from api import accounts, artifacts, errors, experiments, inputs, params, projects, runs, tags
 from api.context import Info
 from api.scalars import SCALARS
 
@@ -18,6 +18,7 @@ Query = merge_types(
         projects.ProjectQuery,
         experiments.ExperimentQuery,
         runs.RunQuery,
+        artifacts.ArtifactQuery,
     ),
 )
 Mutation = merge_types(
@@ -29,6 +30,7 @@ Mutation = merge_types(
         params.ParamMutation,
         tags.TagMutation,
         inputs.InputMutation,
+        artifacts.ArtifactMutation,
     ),
 )
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from itertools import groupby
 from typing import Final
 from uuid import UUID
 
@@ -150,46 +149,34 @@ async def count(
     return int(await conn.fetchval(COUNT, run_id, *scope.sight, prefix, states))
 
 
-COMPARE = """
-    with live as (
-        select artifact.id, artifact.project_id, artifact.run_id, artifact.attempt, artifact.path, artifact.state,
-            artifact.digest, artifact.size_bytes, artifact.media_type, artifact.failure_reason,
-            artifact.failure_message, artifact.created_by, artifact.created_at, artifact.finalized_at,
-            object.object_key
+READY = """
+    with compared as (
+        select distinct artifact.path
         from artifact
         join run on run.id = artifact.run_id
-        left join object on object.project_id = artifact.project_id and object.digest = artifact.stored_digest
-        where artifact.run_id = any($1::uuid[]) and artifact.state <> 'FAILED'
+        where artifact.run_id = any($1::uuid[]) and artifact.state = 'READY'
             and is_visible(run.project_id, run.created_by, $2, $3, $4)
-    ), compared as (
-        select path
-        from live
-        group by path
-        having not $5 or count(distinct digest) > 1 or count(*) < cardinality($1::uuid[])
-        order by path
-        limit $6
+        order by artifact.path
+        limit $5
     )
-    select live.id, live.project_id, live.run_id, live.attempt, live.path, live.state, live.digest, live.size_bytes,
-        live.media_type, live.failure_reason, live.failure_message, live.created_by, live.created_at,
-        live.finalized_at, live.object_key
-    from live
-    join compared on compared.path = live.path
-    order by live.path
+    select artifact.id, artifact.project_id, artifact.run_id, artifact.attempt, artifact.path, artifact.state,
+        artifact.digest, artifact.size_bytes, artifact.media_type, artifact.failure_reason,
+        artifact.failure_message, artifact.created_by, artifact.created_at, artifact.finalized_at, object.object_key
+    from artifact
+    join compared on compared.path = artifact.path
+    join run on run.id = artifact.run_id
+    join object on object.project_id = artifact.project_id and object.digest = artifact.stored_digest
+    where artifact.run_id = any($1::uuid[]) and artifact.state = 'READY'
+        and is_visible(run.project_id, run.created_by, $2, $3, $4)
+    order by artifact.run_id, artifact.path
 """
 
 
-async def compare(
-    conn: Conn, scope: Scope, run_ids: Sequence[UUID], *, only_differences: bool = False
-) -> dict[str, list[Artifact | None]]:
-    """For each path, the artifact of each run in the order of `run_ids`; None where a run has none.
-
-    By path, the first 1,000 paths. Failed artifacts are left out. `run_ids` are distinct.
-    """
-    rows = await conn.fetch(COMPARE, run_ids, *scope.sight, only_differences, PATHS_COMPARED_MAX)
-    found: dict[str, list[Artifact | None]] = {}
-    for path, group in groupby((Artifact(**row) for row in rows), key=lambda artifact: artifact.path):
-        of_run = {artifact.run_id: artifact for artifact in group}
-        found[path] = [of_run.get(run_id) for run_id in run_ids]
+async def ready(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> dict[UUID, list[Artifact]]:
+    """The READY artifacts of each run by path, of the first 1,000 paths that any of the runs has."""
+    found: dict[UUID, list[Artifact]] = {run_id: [] for run_id in run_ids}
+    for row in await conn.fetch(READY, run_ids, *scope.sight, PATHS_COMPARED_MAX):
+        found[row["run_id"]].append(Artifact(**row))
     return found
 
 
