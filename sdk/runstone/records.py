@@ -1,0 +1,230 @@
+"""What the server answers, as frozen dataclasses named as in the schema."""
+
+import types
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A series in one line; min and max are those of finite values."""
+
+    key: str
+    count: int
+    first: float
+    last: float
+    last_step: int
+    min: float | None
+    max: float | None
+    min_step: int | None
+    max_step: int | None
+    non_finite: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInput:
+    """A dataset that a run read."""
+
+    name: str
+    digest: str
+    context: str | None
+    uri: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The code that ran."""
+
+    commit: str | None
+    branch: str | None
+    remote: str | None
+    dirty: bool | None
+    entry_point: str | None
+    argv: tuple[str, ...] | None
+    patch_digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """An installed package."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the code ran on."""
+
+    python: str | None
+    platform: str | None
+    hostname: str | None
+    cpu_count: int | None
+    memory_bytes: int | None
+    gpus: tuple[str, ...]
+    packages: tuple[Package, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactFailure:
+    """Why a file is not there."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file of a run: PENDING, VALIDATING, READY or FAILED."""
+
+    id: str
+    path: str
+    state: str
+    digest: str
+    size_bytes: int
+    media_type: str | None
+    failure: ArtifactFailure | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run in a list: RUNNING, FINISHED, FAILED, KILLED or LOST. `started_at` is by the clock of who ran it."""
+
+    id: str
+    name: str
+    status: str
+    attempt: int
+    project: str
+    experiment: str
+    created_by: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord(RunSummary):
+    """All that a run recorded, except the points of its series."""
+
+    params: dict[str, Any]
+    metrics: dict[str, Metric]
+    tags: dict[str, str]
+    source: Source | None
+    environment: Environment | None
+    inputs: tuple[DatasetInput, ...]
+    artifacts: tuple[Artifact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedParam:
+    """A param in each run; the value and type are None where a run lacks it."""
+
+    key: str
+    differs: bool
+    values: tuple[Any, ...]
+    types: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedText:
+    """A text in each run, None where a run lacks it."""
+
+    key: str
+    differs: bool
+    values: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedMetric:
+    """A series in each run; `delta` is the last value less that of the baseline."""
+
+    key: str
+    differs: bool
+    last: tuple[float | None, ...]
+    min: tuple[float | None, ...]
+    max: tuple[float | None, ...]
+    count: tuple[int | None, ...]
+    delta: tuple[float | None, ...]
+    relative_delta: tuple[float | None, ...]
+    highest_run_id: str | None
+    lowest_run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedArtifact:
+    """A file in each run, by digest; None where a run lacks it."""
+
+    path: str
+    differs: bool
+    digests: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Runs side by side: each part has a row per key with a value per run, in the order of `runs`.
+
+    Printed with rich, it is a table.
+    """
+
+    runs: tuple[RunSummary, ...]
+    baseline_id: str | None
+    total_keys: int
+    differing_keys: int
+    params: tuple[ComparedParam, ...]
+    metrics: tuple[ComparedMetric, ...]
+    tags: tuple[ComparedText, ...]
+    source: tuple[ComparedText, ...]
+    environment: tuple[ComparedText, ...]
+    inputs: tuple[ComparedText, ...]
+    artifacts: tuple[ComparedArtifact, ...]
+
+    def __rich__(self) -> Any:
+        from runstone.tables import comparison
+
+        return comparison(self)
+
+
+def read(kind: type[T], answer: Mapping[str, Any]) -> T:
+    """The answer as `kind`: fields by their names in camel case, {name} objects as text, "NaN" as a float."""
+    hints = _hints(cast(Hashable, kind))
+    return kind(**{name: _value(hint, answer[camel]) for name, (camel, hint) in hints.items()})
+
+
+@cache
+def _hints(kind: Any) -> dict[str, tuple[str, Any]]:
+    hints = get_type_hints(kind)
+    return {field.name: (_camel(field.name), hints[field.name]) for field in fields(kind)}
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    if get_origin(hint) in {Union, types.UnionType}:
+        [hint] = [one for one in get_args(hint) if one is not type(None)]
+    if get_origin(hint) is tuple:
+        return tuple(_value(get_args(hint)[0], element) for element in value)
+    if is_dataclass(hint) and isinstance(hint, type):
+        return read(hint, value)
+    if hint is datetime:
+        return datetime.fromisoformat(value)
+    if hint is float:
+        return float(value)  # also "NaN", "Infinity" and "-Infinity"
+    if hint is str and isinstance(value, dict):
+        return value["name"]  # of a project, an experiment, an account
+    return value
+
+
+def param_value(type_: str | None, value: Any) -> Any:
+    """The Python value of a param."""
+    return float(value) if type_ == "FLOAT" and value is not None else value

@@ -1,0 +1,216 @@
+"""GraphQL over HTTP to one server: one request, or one request until it is answered."""
+
+import asyncio
+import importlib
+import json
+import logging
+import random
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from runstone.config import Config
+from runstone.errors import (
+    BY_HTTP_STATUS,
+    BadRequest,
+    Invalid,
+    RunstoneError,
+    TimedOut,
+    Unauthenticated,
+    Unavailable,
+    from_request_error,
+    from_user_error,
+)
+from runstone.operations import document
+
+if TYPE_CHECKING:  # importing httpx takes longer than everything else of ours, so it waits for the first request
+    import httpx
+
+CONNECT_S: Final = 5.0
+ANSWER_S: Final = 30.0
+PATIENCE_S: Final = 20.0  # how long a person waits for a server that restarts
+PATIENCE_AT_START_S: Final = 2.0  # the same where no server was ever seen
+RETRY_FIRST_S: Final = 0.2
+RETRY_MOST_S: Final = 30.0
+
+
+def pause_s(attempt: int, most_s: float = RETRY_MOST_S) -> float:
+    """How long to wait before the next attempt: doubling, with jitter so that clients do not come back as one."""
+    return min(most_s, RETRY_FIRST_S * 2.0 ** min(attempt, 20)) * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
+
+
+# httpx logs every request with its full address; ours hold signatures, and a program's log is not the place for them.
+_is_ours: ContextVar[bool] = ContextVar("runstone_request", default=False)
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """Keeps the requests made here out of httpx's log."""
+    token = _is_ours.set(True)
+    try:
+        yield
+    finally:
+        _is_ours.reset(token)
+
+
+def _is_not_ours(_: logging.LogRecord) -> bool:
+    return not _is_ours.get()
+
+
+async def open_http(url: str, **options: Any) -> "httpx.AsyncClient":
+    """An HTTP client for addresses like `url`. It follows no redirect, and no proxy to this machine."""
+    await asyncio.to_thread(importlib.import_module, "httpx")
+    import httpx
+
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        context = await asyncio.to_thread(httpx.create_ssl_context)
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no one, and loads in no time
+    logging.getLogger("httpx").addFilter(_is_not_ours)
+    trust_env = parts.hostname not in {"127.0.0.1", "::1", "localhost"}
+    return httpx.AsyncClient(verify=context, follow_redirects=False, trust_env=trust_env, **options)
+
+
+class Transport:
+    """Asks one server. Open between `open` and `close`; belongs to the event loop that opened it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.requests = 0  # sent so far
+        self._http: httpx.AsyncClient | None = None
+        self._was_answered = False
+
+    async def open(self) -> None:
+        headers = {"Content-Type": "application/json"}
+        if self.config.token is not None:
+            headers["Authorization"] = self.config.token.header()
+        self._http = await open_http(self.config.url, headers=headers)
+
+    async def close(self) -> None:
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+
+    async def call(
+        self,
+        operation: str,
+        variables: Mapping[str, Any],
+        *,
+        patience_s: float | None = None,
+        answer_s: float = ANSWER_S,
+    ) -> dict[str, Any]:
+        """The data of one of our operations; asked again while it fails in ways that pass, for `patience_s`.
+
+        All our operations may be repeated: nothing is stored twice. Raises `RunstoneError`.
+        """
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        attempt = 0
+        while True:
+            try:
+                return await self.post(document(operation), variables, operation, answer_s=answer_s)
+            except RunstoneError as error:
+                patience = patience_s
+                if patience is None:
+                    patience = PATIENCE_S if self._was_answered else PATIENCE_AT_START_S
+                pause = max(pause_s(attempt), error.retry_after_s or 0.0)
+                if not error.retryable or loop.time() - start + pause > patience:
+                    raise
+            await asyncio.sleep(pause)
+            attempt += 1
+
+    async def mutate(
+        self,
+        operation: str,
+        variables: Mapping[str, Any],
+        *,
+        patience_s: float | None = None,
+        answer_s: float = ANSWER_S,
+    ) -> dict[str, Any]:
+        """The payload of one of our operations that has a single field. Raises the failure it answered."""
+        data = await self.call(operation, variables, patience_s=patience_s, answer_s=answer_s)
+        [answer] = data.values()
+        return payload(answer)
+
+    async def post(
+        self, query: str, variables: Mapping[str, Any], operation: str | None = None, *, answer_s: float = ANSWER_S
+    ) -> dict[str, Any]:
+        """The data of one request. Raises `RunstoneError`, retryable where no answer came."""
+        import httpx
+
+        assert self._http is not None, "the client is open"
+        body = _encoded({"query": query, "variables": variables, "operationName": operation})
+        timeout = httpx.Timeout(answer_s, connect=CONNECT_S)
+        self.requests += 1
+        try:
+            with unlogged():
+                response = await self._http.post(f"{self.config.url}/graphql", content=body, timeout=timeout)
+        except httpx.ConnectError:
+            raise Unavailable(
+                f"no server answers at {self.config.url}", hint="start one with `runstone up`, or set RUNSTONE_URL"
+            ) from None
+        except httpx.TimeoutException:
+            raise TimedOut(f"{self.config.url} gave no answer in {answer_s:g} s") from None
+        except httpx.TransportError as error:
+            raise Unavailable(f"the connection to {self.config.url} broke: {type(error).__name__}") from None
+        self._was_answered = True
+        return self._data(response)
+
+    def _data(self, response: "httpx.Response") -> dict[str, Any]:
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if isinstance(answer, dict) and answer.get("errors"):
+            error = from_request_error(answer["errors"][0])
+            error.retry_after_s = _retry_after_s(response)
+            raise self._with_hint(error)
+        if response.is_success and isinstance(answer, dict) and isinstance(answer.get("data"), dict):
+            data: dict[str, Any] = answer["data"]
+            return data
+        raise self._with_hint(self._refusal(response))
+
+    def _refusal(self, response: "httpx.Response") -> RunstoneError:
+        status = response.status_code
+        if response.is_redirect:
+            return BadRequest(
+                f"{self.config.url} redirects to another address", hint="set RUNSTONE_URL to where the server is"
+            )
+        if response.is_success:
+            return BadRequest(f"what answers at {self.config.url} is not a Runstone server", hint="see RUNSTONE_URL")
+        kind = BY_HTTP_STATUS.get(status) or (Unavailable if status >= 500 else BadRequest)
+        return kind(
+            f"{self.config.url} answered {status} {response.reason_phrase}".rstrip(),
+            request_id=response.headers.get("x-request-id"),
+            retry_after_s=_retry_after_s(response),
+        )
+
+    def _with_hint(self, error: RunstoneError) -> RunstoneError:
+        if isinstance(error, Unauthenticated) and self.config.token is None:
+            error.hint = "set RUNSTONE_TOKEN; the token file of RUNSTONE_HOME is only for a server on this machine"
+        return error
+
+
+def payload(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer of a mutation when it is its payload. Raises the failure otherwise."""
+    if answer["__typename"].endswith("Payload"):
+        return answer
+    raise from_user_error(answer)
+
+
+def _encoded(content: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError) as error:
+        hint = 'JSON has no NaN; send "NaN", "Infinity" or "-Infinity"'
+        raise Invalid(f"the variables cannot be sent as JSON: {error}", hint=hint) from None
+
+
+def _retry_after_s(response: "httpx.Response") -> float | None:
+    """Seconds that the server asks to wait, at most a minute."""
+    text = response.headers.get("retry-after", "")
+    return min(60.0, float(text)) if text.isascii() and text.isdigit() else None
