@@ -1,0 +1,518 @@
+"""A run while it is written: `AsyncRun` for event loops, `Run` for everyone else.
+
+Logging never waits for the network and never raises what is the server's fault: values are checked, kept, and sent
+in the background. `finish` waits for all of it, within bounds, and says what is stored and what is not.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Generic, Literal, Self, TypeAlias, TypeVar
+from weakref import WeakSet
+
+from runstone import capture, files, models, values
+from runstone.buffer import POINTS_PER_REQUEST, Buffer, Items
+from runstone.errors import Incomplete, Invalid, ParamConflict, RunSealed, RunstoneError
+from runstone.files import LocalFile
+from runstone.sender import Sender
+from runstone.transport import Transport
+from runstone.uploads import Job, Upload, Uploader
+
+FinalStatus: TypeAlias = Literal["FINISHED", "FAILED", "KILLED"]
+STATUSES: Final = ("FINISHED", "FAILED", "KILLED")
+
+log = logging.getLogger("runstone")
+
+PATIENCE_S: Final = 60.0  # how long finish goes on while nothing gets through
+CHECK_S: Final = 0.5
+VALIDATION_S: Final = 25.0  # how long one request waits for the server to check uploads
+
+
+FORKED: Final = "this process was forked from the one that writes the run"
+
+T = TypeVar("T")
+AnyRun = TypeVar("AnyRun", bound="_Writing")
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a run ended and what of it is stored; `missing` says what is not, and why."""
+
+    run_id: str
+    status: FinalStatus
+    points: int
+    params: int
+    tags: int
+    inputs: int
+    files: int
+    missing: tuple[str, ...]
+
+
+class _Writing:
+    """What both kinds of run can do without waiting; from any thread."""
+
+    def __init__(self, transport: Transport, started: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
+        self.id: str = started["id"]
+        self.name: str = started["name"]
+        self.attempt: int = started["attempt"]
+        self.url = f"{transport.config.url}/r/{self.id}"
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._sender = Sender(transport, self.id)
+        self._uploader = Uploader(transport, self.id, self._note_progress)
+        self._tasks = [asyncio.create_task(self._sender.run()), asyncio.create_task(self._uploader.run())]
+        self._buffer = self._sender.buffer
+        self._params = {param["key"]: param for param in recorded["params"]}
+        self._sender.stored["params"] = len(recorded["params"])
+        self._sender.stored["tags"] = len(recorded["tags"])
+        self._known_keys: set[tuple[str, ...]] = set()
+        self._next_step = 0
+        self._closed = False
+        self._forked = False
+        self._outcome: Finished | None = None
+        _open.add(self)
+        self._warned_of_drops = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} {self.url}>"
+
+    def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """One point for each metric, at `step`; without a step, at the one after the last.
+
+        Values are anything that is one number, also NaN and infinities. Raises `TypeError` or `Invalid`, which name
+        the key, and `RunSealed` after `finish`.
+        """
+        if not metrics:
+            return
+        row = [value if type(value) is float else values.number(key, value) for key, value in metrics.items()]
+        keys = tuple(metrics)
+        if keys not in self._known_keys:
+            self._check_keys(keys)
+        if step is None:
+            step = self._next_step
+        elif type(step) is not int or not 0 <= step <= values.STEP_MAX:
+            step = values.step(step)
+        if self._closed:
+            raise self._sealed()
+        self._next_step = step + 1
+        if not self._buffer.add_row(keys, step, time.time_ns() // 1_000_000, row):
+            self._warn_of_drops()
+
+    def _check_keys(self, keys: tuple[str, ...]) -> None:
+        if len(keys) > POINTS_PER_REQUEST:
+            raise Invalid(f"{len(keys)} metrics at once", limit=f"{POINTS_PER_REQUEST} metrics per call")
+        for key in keys:
+            values.name(key, "metric key")
+        self._known_keys.add(keys)
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Settings of the run, written once. Nested mappings are flattened: {"a": {"b": 1}} is a.b = 1.
+
+        The same value again changes nothing. Raises `ParamConflict` for another value, `TypeError` or `Invalid`,
+        which name the key.
+        """
+        self._add(Items("params", self._fresh(params)))
+
+    def _fresh(self, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+        fresh = []
+        for param in checked_params(params):
+            key = param["key"]
+            if key not in self._params:
+                self._params[key] = param
+                fresh.append(param)
+            elif not _is_same(self._params[key], param):
+                raise _param_conflict(self._params[key], param)
+        return fresh
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Notes on the run, changeable at any time; the value None removes a tag."""
+        self._add(Items("tags", [values.tag(key, value) for key, value in tags.items()]))
+
+    def log_input(
+        self,
+        name: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        digest: str | None = None,
+        context: str | None = None,
+        uri: str | None = None,
+    ) -> None:
+        """A dataset that the run reads: by the digest of the file at `path`, or by a digest of your own.
+
+        `context` says what for, such as "training"; `uri` says where it is.
+        """
+        if (path is None) == (digest is None):
+            raise Invalid(f"the dataset {name!r} needs either path or digest", path="digest")
+        if path is not None:
+            [file] = files.one(path, "file")
+            digest = f"sha256:{file.digested().sha256}"
+        assert digest is not None
+        self._add(Items("inputs", [values.dataset(name, digest, context, uri)]))
+
+    def log_artifact(self, path: str | os.PathLike[str], name: str | None = None) -> Upload:
+        """Upload a file as `name`, or under its own name; returns at once.
+
+        Up to 64 MiB are copied, so that the file may change or go at once; a larger one must stay as it is until the
+        upload has ended (`.wait()`), or else the upload fails. Artifacts are never overwritten.
+        """
+        return self._upload(files.one(path, name))
+
+    def log_artifacts(self, folder: str | os.PathLike[str], prefix: str | None = None) -> Upload:
+        """Upload all files of a folder, with their paths in it, under `prefix`; returns at once.
+
+        The files may change or go at once when they have at most 64 MiB in all, as for `log_artifact`.
+        """
+        return self._upload(files.folder(folder, prefix))
+
+    def log_model(self, model: Any, name: str = "model") -> Upload:
+        """Upload a model as the folder `name`; returns at once.
+
+        A scikit-learn estimator is saved with joblib as it is now; the path of a folder is uploaded as it is.
+        """
+        values.path(name)
+        if models.is_path(model):
+            return self._upload(files.folder(model, name))
+        if self._closed:
+            raise self._sealed()
+        home = files.new_folder()
+        models.save(model, home)
+        return self._start_upload(files.folder(home, name), home)
+
+    def _upload(self, found: list[LocalFile]) -> Upload:
+        if self._closed:
+            raise self._sealed()
+        return self._start_upload(*files.kept(found))
+
+    def _start_upload(self, found: list[LocalFile], home: Path | None, can_wait: bool = False) -> Upload:
+        if self._forked:
+            raise RunstoneError(f"run {self.id}: {FORKED}")
+        upload = Upload([file.path for file in found], self._loop)
+        job = Job(found, upload, home, can_wait)
+        self._loop.call_soon_threadsafe(self._uploader.add, job)
+        return upload
+
+    def _keep_patch(self, patch: bytes) -> None:
+        """Upload the uncommitted changes, together with the next files or after a while."""
+        home = files.new_folder()
+        (home / "changes.patch").write_bytes(patch)
+        self._start_upload(files.folder(home, "source"), home, can_wait=True)
+
+    def _add(self, record: Items) -> None:
+        if self._closed:
+            raise self._sealed()
+        if record.items and not self._buffer.add(record):
+            self._warn_of_drops()
+
+    def _sealed(self) -> RunSealed:
+        return RunSealed(f"run {self.id} has ended here", hint=f'resume it: start_run(run_id="{self.id}")')
+
+    def _warn_of_drops(self) -> None:
+        if not self._warned_of_drops:
+            self._warned_of_drops = True
+            reason = FORKED if self._forked else "the buffer is full while the server does not answer"
+            log.warning("run %s: %s; what is logged now is dropped", self.id, reason)
+
+    def _after_fork(self) -> None:
+        """In the child there is no loop that would send anything."""
+        self._forked = True
+        self._buffer = Buffer(lambda: None, size_bytes_max=0)
+
+    def _note_progress(self) -> None:
+        self._sender.progress_at = self._loop.time()
+
+    async def _finish(self, status: FinalStatus, patience_s: float) -> Finished:
+        """Send what is left, end the run, and say what is stored. Raises `Incomplete` when something is not."""
+        if status not in STATUSES:
+            raise Invalid(f"a run ends as {', '.join(STATUSES)}, not {status!r}", path="status")
+        if self._outcome is not None and self._outcome.status == status:
+            return self._outcome
+        if self._closed:
+            raise self._sealed()
+        self._closed = True
+        problem: RunstoneError | None = None
+        failed: list[str] = []
+        try:
+            self._keep_drop_count()
+            await self._drain(patience_s)
+            if len(self._buffer):
+                problem = self._sender.trouble
+            else:
+                failed = await self._seal(status, patience_s)
+        except RunstoneError as error:
+            problem = error
+        finally:
+            await self._stop()
+        self._outcome = self._finished(status, failed, problem)
+        if self._outcome.missing:
+            raise _incomplete(self._outcome)
+        return self._outcome
+
+    def _keep_drop_count(self) -> None:
+        dropped = self._buffer.dropped["metrics"]
+        if dropped:
+            self._buffer.add(Items("tags", [values.tag("runstone.dropped_points", dropped)]))
+
+    async def _drain(self, patience_s: float) -> None:
+        """Until all is sent, or nothing got through for `patience_s`."""
+        self._note_progress()
+        drained = [asyncio.create_task(self._sender.drain()), asyncio.create_task(self._uploader.drain())]
+        try:
+            while not all(task.done() for task in drained):
+                await asyncio.wait(drained, timeout=CHECK_S)
+                idle_s = self._loop.time() - self._sender.progress_at
+                if idle_s > patience_s or self._sender.is_hopeless or any(task.done() for task in self._tasks):
+                    break
+        finally:
+            for task in drained:
+                task.cancel()
+            await asyncio.gather(*drained, return_exceptions=True)
+
+    async def _seal(self, status: FinalStatus, patience_s: float) -> list[str]:
+        """End the run on the server, which checks the uploads first; what it found wrong with them."""
+        wanted = {"runId": self.id, "status": status, "finishedAt": values.now(), "waitSeconds": VALIDATION_S}
+        until = self._loop.time() + patience_s
+        while True:
+            answer = await self._transport.mutate(
+                "FinishRun", {"input": wanted}, patience_s=patience_s, answer_s=VALIDATION_S + 10.0
+            )
+            if answer["validating"] == 0 or self._loop.time() > until:
+                break
+        failed = [
+            f"{artifact['path']}: {artifact['failure']['reason']}: {artifact['failure']['message']}"
+            for artifact in answer["failed"]
+            if artifact["failure"] and artifact["path"] not in self._uploader.failures
+        ]
+        if answer["validating"]:
+            failed.append(f"{answer['validating']} files are not checked yet")
+        return failed
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _finished(self, status: FinalStatus, failed: list[str], problem: RunstoneError | None) -> Finished:
+        sender, missing = self._sender, [*failed]
+        missing += [f"{path}: {error}" for path, error in self._uploader.failures.items()]
+        missing += sender.reasons
+        missing += [f"{count} {kind}: the buffer was full" for kind, count in self._buffer.dropped.items() if count]
+        left = {kind: count for kind, count in self._buffer.counts().items() if count}
+        for kind, count in left.items():
+            noun = "points" if kind == "metrics" else kind
+            missing.append(f"{count} {noun}: {problem or 'not sent in time'}")
+        if problem is not None and not left:
+            missing.append(f"the end of the run: {problem}")
+        stored = sender.stored
+        return Finished(
+            run_id=self.id,
+            status=status,
+            points=stored["metrics"],
+            params=stored["params"],
+            tags=stored["tags"],
+            inputs=stored["inputs"],
+            files=self._uploader.stored - len(failed),
+            missing=tuple(missing),
+        )
+
+    async def _leave(self, error: BaseException | None, patience_s: float = PATIENCE_S) -> None:
+        """End the run as the block that wrote it ended; what goes wrong here never hides what went wrong there."""
+        if self._closed:
+            return
+        status = status_after(error)
+        try:
+            await self._finish(status, patience_s)
+        except RunstoneError as problem:
+            if error is None:
+                raise
+            log.warning("run %s: %s", self.id, problem)
+
+    async def _let_go(self, patience_s: float) -> None:
+        """Send what is left and leave the run open."""
+        if not self._closed:
+            self._closed = True
+            try:
+                await self._drain(patience_s)
+            finally:
+                await self._stop()
+
+
+class AsyncRun(_Writing):
+    """A run that is being written, on an event loop. Only `finish` waits."""
+
+    async def finish(self, status: FinalStatus = "FINISHED", *, patience_s: float = PATIENCE_S) -> Finished:
+        """Send what is left, wait until uploads are checked, and end the run: from now on it is a fixed record.
+
+        Goes on for as long as something gets through, and for `patience_s` more. Raises `Incomplete`, with the
+        counts in its `finished`, when something is not stored.
+        """
+        return await self._finish(status, patience_s)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave(error)
+
+
+class Run(_Writing):
+    """A run that is being written. Only `finish` waits."""
+
+    def finish(self, status: FinalStatus = "FINISHED", *, patience_s: float = PATIENCE_S) -> Finished:
+        """Send what is left, wait until uploads are checked, and end the run: from now on it is a fixed record.
+
+        Goes on for as long as something gets through, and for `patience_s` more. Raises `Incomplete`, with the
+        counts in its `finished`, when something is not stored.
+        """
+        return self._wait(self._finish(status, patience_s))
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Let the background loop do it."""
+        from runstone import background
+
+        if self._forked:
+            work.close()
+            raise RunstoneError(f"run {self.id}: {FORKED}")
+        return background.wait_on(self._loop, work)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._closed and not self._forked:
+            self._wait(self._leave(error))
+
+
+_open: WeakSet[_Writing] = WeakSet()
+
+
+def _leave_to_parent() -> None:
+    for run in _open:
+        run._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+class Starting(Generic[AnyRun]):
+    """A run about to start: `await` it, or enter it with `async with`."""
+
+    def __init__(self, start: Callable[[], Coroutine[Any, Any, AnyRun]]) -> None:
+        self._start = start
+        self._run: AnyRun | None = None
+
+    def __await__(self) -> Generator[Any, None, AnyRun]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> AnyRun:
+        self._run = await self._start()
+        return self._run
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._run is not None:
+            await self._run._leave(error)
+
+
+async def start(
+    kind: type[AnyRun],
+    transport: Transport,
+    *,
+    project: str,
+    experiment: str,
+    name: str | None,
+    params: Mapping[str, Any] | None,
+    tags: Mapping[str, Any] | None,
+    run_id: str | None,
+    parent: str | _Writing | None,
+) -> AnyRun:
+    """A new run, or the next attempt of the run `run_id`; with the source and the environment of this process.
+
+    Raises what is refused, and `Unavailable` when no server answers.
+    """
+    recorded = {
+        "params": checked_params(params or {}),
+        "tags": [values.tag(key, value) for key, value in (tags or {}).items()],
+    }
+    captured = await capture.capture()
+    about = {"source": captured.source, "environment": captured.environment}
+    if run_id is not None:
+        resumed = {"runId": run_id, "attemptId": values.new_id(), **about}
+        answer = await transport.mutate("ResumeRun", {"input": resumed})
+        run = kind(transport, answer["run"], {"params": [], "tags": []})
+        run._add(Items("params", run._fresh(params or {})))
+        run._add(Items("tags", recorded["tags"]))
+    else:
+        wanted = {
+            "id": values.new_id(),
+            "project": values.name(project, "project"),
+            "experiment": values.name(experiment, "experiment"),
+            "name": None if name is None else values.name(name, "name"),
+            "parentId": parent.id if isinstance(parent, _Writing) else parent,
+            "startedAt": values.now(),
+            **recorded,
+            **about,
+        }
+        answer = await transport.mutate("CreateRun", {"input": wanted})
+        run = kind(transport, answer["run"], recorded)
+    if captured.patch is not None:
+        run._keep_patch(captured.patch)
+    return run
+
+
+def checked_params(params: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Params as they are sent, each key once. Raises `TypeError`, `Invalid`, `ParamConflict`."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in values.flatten(params):
+        param = values.param(key, value)
+        if not _is_same(found.setdefault(key, param), param):
+            raise _param_conflict(found[key], param)
+    return list(found.values())
+
+
+def _is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def _param_conflict(stored: dict[str, Any], given: dict[str, Any]) -> ParamConflict:
+    error = ParamConflict(
+        f"param {given['key']!r} is {stored['value']!r} and cannot become {given['value']!r}",
+        path=given["key"],
+        hint="params are written once; log the new value under another key or in a new run",
+    )
+    error.key, error.stored, error.given = given["key"], stored["value"], given["value"]
+    return error
+
+
+def _incomplete(finished: Finished) -> Incomplete:
+    shown = "; ".join(finished.missing[:5])
+    more = len(finished.missing) - 5
+    error = Incomplete(
+        f"run {finished.run_id} has {finished.points} points, {finished.params} params and {finished.files} files"
+        f" stored, but not: {shown}{f'; and {more} more' if more > 0 else ''}"
+    )
+    error.finished = finished
+    return error
+
+
+def status_after(error: BaseException | None) -> FinalStatus:
+    """How a run ends whose block was left with `error`."""
+    match error:
+        case None:
+            return "FINISHED"
+        case SystemExit(code=None | 0):
+            return "FINISHED"
+        case KeyboardInterrupt() | asyncio.CancelledError():
+            return "KILLED"
+    return "FAILED"
