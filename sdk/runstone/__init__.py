@@ -1,0 +1,124 @@
+"""Runstone: experiment tracking where every run is one immutable record.
+
+with runstone.start_run(experiment="churn", params={"C": 0.1}) as run:
+    run.log({"loss": 0.3}, step=1)
+    run.log_model(model, "model")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runstone.background import compare, download, execute, run, runs, start_run
+    from runstone.client import Client
+    from runstone.errors import (
+        ArtifactConflict,
+        BadRequest,
+        Conflict,
+        DigestMismatch,
+        Forbidden,
+        Incomplete,
+        Internal,
+        Invalid,
+        NameTaken,
+        NotFound,
+        ParamConflict,
+        PayloadTooLarge,
+        QueryTooComplex,
+        QuotaExceeded,
+        RateLimited,
+        RunSealed,
+        RunstoneError,
+        SeqConflict,
+        TimedOut,
+        Unauthenticated,
+        Unavailable,
+        UploadExpired,
+        UploadFailed,
+    )
+    from runstone.live import AsyncRun, Finished, Run
+    from runstone.records import (
+        Artifact,
+        ArtifactFailure,
+        ComparedArtifact,
+        ComparedMetric,
+        ComparedParam,
+        ComparedText,
+        Comparison,
+        DatasetInput,
+        Environment,
+        Metric,
+        Package,
+        RunRecord,
+        RunSummary,
+        Source,
+    )
+    from runstone.uploads import Upload
+
+__all__ = [
+    "Artifact",
+    "ArtifactConflict",
+    "ArtifactFailure",
+    "AsyncRun",
+    "BadRequest",
+    "Client",
+    "ComparedArtifact",
+    "ComparedMetric",
+    "ComparedParam",
+    "ComparedText",
+    "Comparison",
+    "Conflict",
+    "DatasetInput",
+    "DigestMismatch",
+    "Environment",
+    "Finished",
+    "Forbidden",
+    "Incomplete",
+    "Internal",
+    "Invalid",
+    "Metric",
+    "NameTaken",
+    "NotFound",
+    "Package",
+    "ParamConflict",
+    "PayloadTooLarge",
+    "QueryTooComplex",
+    "QuotaExceeded",
+    "RateLimited",
+    "Run",
+    "RunRecord",
+    "RunSealed",
+    "RunSummary",
+    "RunstoneError",
+    "SeqConflict",
+    "Source",
+    "TimedOut",
+    "Unauthenticated",
+    "Unavailable",
+    "Upload",
+    "UploadExpired",
+    "UploadFailed",
+    "compare",
+    "download",
+    "execute",
+    "run",
+    "runs",
+    "start_run",
+]
+
+# Importing this package costs a training script nothing: each part is loaded when it is first used.
+_PARTS = ("errors", "records", "background", "client", "live", "uploads")
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        for part in _PARTS:
+            found = getattr(import_module(f"{__name__}.{part}"), name, None)
+            if found is not None:
+                globals()[name] = found
+                return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

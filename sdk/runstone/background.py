@@ -1,0 +1,185 @@
+"""The face for scripts and notebooks: one thread with an event loop does the waiting."""
+
+import asyncio
+import atexit
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from runstone.client import Client
+from runstone.config import Config
+from runstone.errors import RunstoneError
+from runstone.live import Run
+from runstone.records import Comparison, RunRecord, RunSummary
+
+T = TypeVar("T")
+
+log = logging.getLogger("runstone")
+
+PATIENCE_AT_EXIT_S: Final = 15.0
+
+
+def wait_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """What the work on the loop gives; an interrupt here cancels it there."""
+    if threading.current_thread() is _background.thread:
+        work.close()
+        raise RuntimeError("this would wait for the thread that it runs on; use runstone.Client there")
+    future = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+class Background:
+    """A thread with an event loop and the clients on it; both start when they are first needed."""
+
+    def __init__(self) -> None:
+        self.thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+        self._clients: dict[Config, Client] = {}
+
+    def run(self, work: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+        """What the work gives, done with the client that the environment asks for."""
+        config = Config.read()
+        loop = self._started()
+
+        async def on_loop() -> T:
+            return await work(await self._client(config))
+
+        return wait_on(loop, on_loop())
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self.thread = threading.Thread(target=self._loop.run_forever, name="runstone", daemon=True)
+                self.thread.start()
+                _at_exit(self.close)
+            return self._loop
+
+    async def _client(self, config: Config) -> Client:
+        if config not in self._clients:
+            client = Client._of(config)
+            await client.__aenter__()
+            self._clients.setdefault(config, client)
+        return self._clients[config]
+
+    def close(self) -> None:
+        """Send what is left and end the runs that are open, within bounds. A program that failed, failed its runs.
+
+        At a prompt or in a notebook they stay open, because nobody said how they went.
+        """
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            return
+        try:
+            wait_on(loop, self._leave(_last_error()))
+        except RunstoneError as error:
+            log.warning("%s", error)
+        loop.call_soon_threadsafe(loop.stop)
+        assert self.thread is not None
+        self.thread.join(5.0)
+
+    async def _leave(self, error: BaseException | None) -> None:
+        for client in self._clients.values():
+            await client._leave(error, PATIENCE_AT_EXIT_S, finish=not _is_interactive())
+
+
+def _last_error() -> BaseException | None:
+    """What ended the program, None when it came to its end."""
+    return None if _is_interactive() else getattr(sys, "last_value", None)
+
+
+def _is_interactive() -> bool:
+    return hasattr(sys, "ps1") or bool(sys.flags.interactive) or "ipykernel" in sys.modules
+
+
+def _at_exit(close: Callable[[], None]) -> None:
+    """Call `close` while threads and executors still work; `atexit` alone would be too late for that."""
+    register = getattr(threading, "_register_atexit", None)
+    if register is not None:
+        register(close)
+    else:
+        atexit.register(close)
+
+
+_background = Background()
+
+
+def _forget_parent() -> None:
+    """A forked child has no thread of ours; it gets its own when it needs one."""
+    global _background
+    _background = Background()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)
+
+
+def start_run(
+    project: str = "default",
+    experiment: str = "default",
+    name: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, Any] | None = None,
+    run_id: str | None = None,
+    parent: str | Run | None = None,
+) -> Run:
+    """A new run in the experiment, which is made when it is missing; or, by `run_id`, the next attempt of a run.
+
+    `with runstone.start_run(...) as run` finishes it with the block: FAILED after an exception, KILLED after an
+    interrupt, else FINISHED. Otherwise call `run.finish()`; a run that is open when the program ends is finished then.
+    """
+    return _background.run(
+        lambda client: client._start(
+            Run,
+            project=project,
+            experiment=experiment,
+            name=name,
+            params=params,
+            tags=tags,
+            run_id=run_id,
+            parent=parent,
+        )
+    )
+
+
+def runs(
+    project: str | None = None,
+    experiment: str | None = None,
+    statuses: Sequence[str] | None = None,
+    limit: int = 50,
+) -> list[RunSummary]:
+    """Runs, the newest first: of one project, of one experiment (of the project "default", when none is given)."""
+    return _background.run(lambda client: client.runs(project, experiment, statuses, limit))
+
+
+def run(run_id: str) -> RunRecord:
+    """All that a run recorded, except the points of its series. Raises `NotFound`."""
+    return _background.run(lambda client: client.run(run_id))
+
+
+def compare(run_ids: Sequence[str], baseline: str | None = None, *, only_differences: bool = False) -> Comparison:
+    """Runs side by side, in the order given, from one query. Deltas are against `baseline`, or the first run."""
+    return _background.run(lambda client: client.compare(run_ids, baseline, only_differences=only_differences))
+
+
+def download(run_id: str, path: str | None = None, to: str | os.PathLike[str] = ".") -> Path:
+    """The file `path` of the run, or all files under it, in the folder `to`; where it is then.
+
+    Each file has the digest that the run recorded. Nothing that is downloaded is ever loaded or run.
+    Raises `NotFound`, `DigestMismatch`.
+    """
+    return _background.run(lambda client: client.download(run_id, path, to))
+
+
+def execute(document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The data of any GraphQL document, as it came. Sent once. Raises `RunstoneError`."""
+    return _background.run(lambda client: client.execute(document, variables))

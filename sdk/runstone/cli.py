@@ -1,0 +1,167 @@
+"""The command `runstone`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Never
+
+from runstone.errors import RunstoneError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SERVER_COMMANDS: Final = {
+    "up": "Start everything on this machine: database, queue, object store, server and worker",
+    "server": "Start the server only, against your own Postgres, Redis and S3",
+    "worker": "Start a worker only",
+    "migrate": "Bring the database to the form that this version needs",
+    "doctor": "Check that every part can be reached and does what it should",
+}
+RUN_COMMANDS: Final = {
+    "runs": "List runs, the newest first",
+    "show": "Show all that a run recorded",
+    "compare": "Put runs side by side",
+    "download": "Bring files of a run to this machine",
+}
+SETTINGS: Final = {
+    "RUNSTONE_URL": "the server (http://127.0.0.1:4747)",
+    "RUNSTONE_TOKEN": "your token; on this machine the one in RUNSTONE_HOME is found by itself",
+    "RUNSTONE_QUIET": "no progress bars",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what is asked; the exit code. Errors are one line."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    try:
+        return _run(_parser(console), list(sys.argv[1:] if arguments is None else arguments), console)
+    except (RunstoneError, OSError) as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_plain(error)}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _plain(error: Exception) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))
+
+
+def _run(parser: argparse.ArgumentParser, arguments: list[str], console: "Console") -> int:
+    asked = parser.parse_args(arguments)
+    if asked.command in SERVER_COMMANDS:
+        from runstone import server
+
+        server.replace_with(asked.command)
+    if asked.version:
+        console.print(f"runstone {_version()}")
+    elif asked.command is None:
+        parser.print_help()
+    else:
+        {"runs": _runs, "show": _show, "compare": _compare, "download": _download}[asked.command](asked, console)
+    return 0
+
+
+def _runs(asked: argparse.Namespace, console: "Console") -> None:
+    import runstone
+    from runstone import tables
+
+    found = runstone.runs(asked.project, asked.experiment, asked.status, asked.limit)
+    console.print(tables.runs(found) if found else "No runs yet.")
+
+
+def _show(asked: argparse.Namespace, console: "Console") -> None:
+    import runstone
+    from runstone import tables
+
+    for part in tables.record(runstone.run(asked.run)):
+        console.print(part)
+
+
+def _compare(asked: argparse.Namespace, console: "Console") -> None:
+    import runstone
+
+    console.print(runstone.compare(asked.runs, asked.baseline, only_differences=asked.only_differences))
+
+
+def _download(asked: argparse.Namespace, console: "Console") -> None:
+    import runstone
+
+    console.print(str(runstone.download(asked.run, asked.path, asked.to)), markup=False)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line."""
+
+    def error(self, message: str) -> Never:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class _Front(_Parser):
+    """`runstone --help`: what there is, in groups."""
+
+    console: "Console"
+
+    def print_help(self, file: Any = None) -> None:
+        from rich.table import Table
+
+        self.console.print("[bold]runstone[/] - experiment tracking where every run is one immutable record\n")
+        self.console.print("[bold]Usage[/]  runstone COMMAND ...   [dim](runstone COMMAND --help)[/]\n")
+        for title, rows in (("Server", SERVER_COMMANDS), ("Runs", RUN_COMMANDS), ("Settings", SETTINGS)):
+            table = Table(box=None, show_header=False, pad_edge=False, title=title, title_justify="left")
+            table.title_style = "bold"
+            table.add_column(style="cyan", no_wrap=True, min_width=16)
+            table.add_column()
+            for name, text in rows.items():
+                table.add_row(f"  {name}", text)
+            self.console.print(table)
+            self.console.print()
+
+
+def _parser(console: "Console") -> argparse.ArgumentParser:
+    front = _Front(prog="runstone")
+    front.console = console
+    front.add_argument("--version", action="store_true")
+    commands = front.add_subparsers(dest="command", parser_class=_Parser)
+
+    for name, text in SERVER_COMMANDS.items():
+        commands.add_parser(name, description=f"{text}. It is set up by RUNSTONE_* variables only.")
+
+    runs = commands.add_parser("runs", description=RUN_COMMANDS["runs"])
+    runs.add_argument("--project", help="only runs of this project")
+    runs.add_argument("--experiment", help='only runs of this experiment (of the project "default", if none is named)')
+    runs.add_argument(
+        "--status",
+        action="append",
+        type=str.upper,
+        choices=["RUNNING", "FINISHED", "FAILED", "KILLED", "LOST"],
+        help="only runs with this status; may be repeated",
+    )
+    runs.add_argument("--limit", type=int, default=20, help="how many at most (20)")
+
+    show = commands.add_parser("show", description=RUN_COMMANDS["show"])
+    show.add_argument("run", metavar="RUN", help="the id of a run")
+
+    compare = commands.add_parser("compare", description=RUN_COMMANDS["compare"])
+    compare.add_argument("runs", metavar="RUN", nargs="+", help="the ids of runs")
+    compare.add_argument("--baseline", metavar="RUN", help="the run that deltas are against (the first)")
+    compare.add_argument("--only-differences", action="store_true", help="leave out what is the same in all")
+
+    download = commands.add_parser("download", description=RUN_COMMANDS["download"])
+    download.add_argument("run", metavar="RUN", help="the id of a run")
+    download.add_argument("path", metavar="PATH", nargs="?", help="a file or folder of the run (all)")
+    download.add_argument("--to", metavar="DIR", default=".", help="the folder to put them in (here)")
+    return front
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("runstone")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

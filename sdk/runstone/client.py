@@ -1,0 +1,215 @@
+"""The client for event loops."""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from runstone import downloads, live, records
+from runstone.config import Config
+from runstone.errors import NotFound, RunstoneError
+from runstone.live import AnyRun, AsyncRun, Starting
+from runstone.records import Artifact, Comparison, DatasetInput, Environment, Metric, RunRecord, RunSummary, Source
+from runstone.transport import Transport
+
+PAGE: int = 200
+
+
+class Client:
+    """Talks to one server: `async with runstone.Client() as client`.
+
+    The address is `url`, else RUNSTONE_URL, else that of a server on this machine; the token is `token`, else
+    RUNSTONE_TOKEN, else, on this machine only, the one that the server left in the folder RUNSTONE_HOME.
+    """
+
+    def __init__(self, url: str | None = None, token: str | None = None) -> None:
+        self._transport = Transport(Config.read(url, token))
+        self._open: list[live._Writing] = []
+
+    @classmethod
+    def _of(cls, config: Config) -> Self:
+        client = cls.__new__(cls)
+        client._transport = Transport(config)
+        client._open = []
+        return client
+
+    def __repr__(self) -> str:
+        return f"<Client of {self.url}>"
+
+    @property
+    def url(self) -> str:
+        """The address of the server."""
+        return self._transport.config.url
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent to the server so far; those to the object store are not counted."""
+        return self._transport.requests
+
+    async def __aenter__(self) -> Self:
+        await self._transport.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish the runs that are open, as the block ended, and close the connections."""
+        await self._leave(error)
+
+    async def _leave(
+        self, error: BaseException | None, patience_s: float = live.PATIENCE_S, *, finish: bool = True
+    ) -> None:
+        """End every open run, or with `finish` False only send what it has, and close the connections."""
+        problems: list[RunstoneError] = []
+        try:
+            for run in self._open:
+                try:
+                    await (run._leave(error, patience_s) if finish else run._let_go(patience_s))
+                except RunstoneError as problem:
+                    problems.append(problem)
+        finally:
+            await self._transport.close()
+        if problems:
+            raise problems[0]
+
+    def start_run(
+        self,
+        project: str = "default",
+        experiment: str = "default",
+        name: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
+        parent: str | AsyncRun | None = None,
+    ) -> Starting[AsyncRun]:
+        """A new run in the experiment, which is made when it is missing; or, by `run_id`, the next attempt of a run.
+
+        `async with client.start_run(...) as run` finishes it with the block: FAILED after an exception, KILLED after
+        a cancellation or an interrupt, else FINISHED. `await client.start_run(...)` leaves that to `run.finish()`.
+        """
+        return Starting(
+            lambda: self._start(
+                AsyncRun,
+                project=project,
+                experiment=experiment,
+                name=name,
+                params=params,
+                tags=tags,
+                run_id=run_id,
+                parent=parent,
+            )
+        )
+
+    async def _start(self, kind: type[AnyRun], **wanted: Any) -> AnyRun:
+        self._open = [run for run in self._open if not run._closed]
+        run = await live.start(kind, self._transport, **wanted)
+        self._open.append(run)
+        return run
+
+    async def execute(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The data of any GraphQL document, as it came. Sent once. Raises `RunstoneError`."""
+        return await self._transport.post(document, variables or {})
+
+    async def runs(
+        self,
+        project: str | None = None,
+        experiment: str | None = None,
+        statuses: Sequence[str] | None = None,
+        limit: int = 50,
+    ) -> list[RunSummary]:
+        """Runs, the newest first: of one project, of one experiment (of the project "default", when none is given)."""
+        select: dict[str, Any] = {"statuses": list(statuses) if statuses else None}
+        if experiment is not None:
+            select["experimentIds"] = [await self._experiment_id(project or "default", experiment)]
+        elif project is not None:
+            select["projectId"] = (await self._project(project, first=1))["id"]
+        found: list[RunSummary] = []
+        after = None
+        while len(found) < limit:
+            first = min(PAGE, limit - len(found))
+            page = (await self._transport.call("Runs", {"select": select, "first": first, "after": after}))["runs"]
+            found += [records.read(RunSummary, node) for node in page["nodes"]]
+            after = page["pageInfo"]["endCursor"]
+            if not page["pageInfo"]["hasNextPage"]:
+                break
+        return found
+
+    async def _project(self, name: str, first: int, after: str | None = None) -> dict[str, Any]:
+        variables = {"project": name, "first": first, "after": after}
+        project: dict[str, Any] | None = (await self._transport.call("Experiments", variables))["project"]
+        if project is None:
+            raise NotFound(f"there is no project {name!r}", path="project")
+        return project
+
+    async def _experiment_id(self, project: str, name: str) -> str:
+        after = None
+        while True:
+            page = (await self._project(project, PAGE, after))["experiments"]
+            for node in page["nodes"]:
+                if node["name"] == name:
+                    return str(node["id"])
+            if not page["pageInfo"]["hasNextPage"]:
+                raise NotFound(f"there is no experiment {name!r} in project {project!r}", path="experiment")
+            after = page["pageInfo"]["endCursor"]
+
+    async def run(self, run_id: str) -> RunRecord:
+        """All that a run recorded, except the points of its series. Raises `NotFound`."""
+        async with asyncio.TaskGroup() as group:
+            asked = group.create_task(self._transport.call("Run", {"id": run_id}))
+            parts = [group.create_task(self._pages(name, run_id)) for name in ("params", "metrics", "artifacts")]
+        answer = asked.result()["run"]
+        if answer is None:
+            raise NotFound(f"there is no run {run_id}")
+        params, metrics, artifacts = (part.result() for part in parts)
+        summary = records.read(RunSummary, answer)
+        return RunRecord(
+            **{name: getattr(summary, name) for name in RunSummary.__dataclass_fields__},
+            params={node["key"]: records.param_value(node["type"], node["value"]) for node in params},
+            metrics={node["key"]: records.read(Metric, node) for node in metrics},
+            tags={tag["key"]: tag["value"] for tag in answer["tags"]},
+            source=records.read(Source, answer["source"]) if answer["source"] else None,
+            environment=records.read(Environment, answer["environment"]) if answer["environment"] else None,
+            inputs=tuple(records.read(DatasetInput, node) for node in answer["inputs"]),
+            artifacts=tuple(records.read(Artifact, node) for node in artifacts),
+        )
+
+    async def _pages(self, field: str, run_id: str) -> list[dict[str, Any]]:
+        """All nodes of a connection of the run."""
+        operation = {"params": "RunParams", "metrics": "RunMetrics", "artifacts": "RunArtifacts"}[field]
+        found: list[dict[str, Any]] = []
+        after = None
+        while True:
+            run = (await self._transport.call(operation, {"id": run_id, "after": after}))["run"]
+            if run is None:
+                return []
+            page = run[field]
+            found += page["nodes"]
+            if not page["pageInfo"]["hasNextPage"]:
+                return found
+            after = page["pageInfo"]["endCursor"]
+
+    async def compare(
+        self, run_ids: Sequence[str], baseline: str | None = None, *, only_differences: bool = False
+    ) -> Comparison:
+        """Runs side by side, in the order given, from one query. Deltas are against `baseline`, or the first run."""
+        variables = {
+            "select": {"runIds": list(run_ids)},
+            "baselineId": baseline,
+            "onlyDifferences": only_differences,
+        }
+        answer = (await self._transport.call("Compare", variables))["compareRuns"]
+        for param in answer["params"]:
+            param["values"] = [
+                records.param_value(type_, value) for type_, value in zip(param["types"], param["values"], strict=True)
+            ]
+        return records.read(Comparison, answer)
+
+    async def download(self, run_id: str, path: str | None = None, to: str | os.PathLike[str] = ".") -> Path:
+        """The file `path` of the run, or all files under it, in the folder `to`; where it is then.
+
+        Each file has the digest that the run recorded. Nothing that is downloaded is ever loaded or run.
+        Raises `NotFound`, `DigestMismatch`.
+        """
+        return await downloads.download(self._transport, run_id, path, to)
