@@ -1,0 +1,27 @@
+"""Bob tries less regularisation on the same data.   python bob.py [EXPERIMENT]"""
+
+import hashlib
+import sys
+
+from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+
+import runstone
+
+experiment = sys.argv[1] if len(sys.argv) > 1 else "churn"
+params = {"model": "LogisticRegression", "solver": "liblinear", "C": 0.5, "test_size": 0.25, "seed": 42}
+
+X, y = make_classification(n_samples=1000, n_features=20, random_state=params["seed"])
+X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=params["test_size"], random_state=params["seed"])
+
+with runstone.start_run(experiment=experiment, name="bob", params=params) as run:
+    model = LogisticRegression(C=params["C"], solver=params["solver"], random_state=params["seed"])
+    model.fit(X_train, y_train)
+
+    accuracy = model.score(X_test, y_test)
+    run.log({"accuracy": accuracy})
+    run.set_tags({"predictions": hashlib.sha256(model.predict_proba(X).tobytes()).hexdigest()})
+    run.log_model(model, "model")
+
+print(f"bob: accuracy {accuracy} {run.url}")
