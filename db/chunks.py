@@ -18,7 +18,7 @@ from db import packing, summaries
 from db.blocks import content_sha256
 from db.packing import Ints, Matrix
 from db.pool import Conn, Connection, Pool
-from db.summaries import Summary
+from db.summaries import Tally
 
 CHUNK_N_MAX: Final = 8192  # points of each key
 CHUNK_POINTS_MAX: Final = 1 << 20  # points of all keys
@@ -289,10 +289,9 @@ async def _replace(
 
 
 SERIES = """
-    select run_id, key, count, non_finite,
-        first_step, first_attempt, first_received_ms, first_writer_id, first_seq, first_value,
-        last_step, last_attempt, last_received_ms, last_writer_id, last_seq, last_value,
-        min_value, min_step, max_value, max_step
+    select key, count, non_finite, first_value, last_value, last_step, min_value, min_step, max_value, max_step,
+        first_step, first_attempt, first_received_ms, first_writer_id, first_seq,
+        last_attempt, last_received_ms, last_writer_id, last_seq
     from series
     where run_id = $1 and key = any ($2::text[])
 """
@@ -326,28 +325,28 @@ UPDATE_SERIES = """
 async def _add_to_series(conn: Connection, run_id: UUID, streams: Sequence[Stream]) -> None:
     """Count the streams' points among those that the series rows know; the caller's lock keeps others away."""
     fresh = [
-        summary
+        tally
         for stream in streams
-        for summary in summaries.of_matrix(stream.keys, stream.fresh, stream.attempt, stream.writer_id)
+        for tally in summaries.of_matrix(stream.keys, stream.fresh, stream.attempt, stream.writer_id)
     ]
-    rows = await conn.fetch(SERIES, run_id, list({summary.key for summary in fresh}))
-    known = {row["key"]: summaries.compacted(row) for row in rows}
-    for summary in fresh:
-        known[summary.key] = summaries.merged(known[summary.key], summary)
-    columns = zip(*(_series_row(summary) for summary in known.values() if summary), strict=True)
+    rows = await conn.fetch(SERIES, run_id, list({tally.key for tally in fresh}))
+    known = {row["key"]: summaries.tally_of(tuple(row)) for row in rows}
+    for tally in fresh:
+        known[tally.key] = summaries.merged(known[tally.key], tally)
+    columns = zip(*(_series_row(tally) for tally in known.values() if tally), strict=True)
     await conn.execute(UPDATE_SERIES, run_id, *(list(column) for column in columns))
 
 
-def _series_row(summary: Summary) -> tuple[object, ...]:
+def _series_row(tally: Tally) -> tuple[object, ...]:
     """The columns of `series` behind run_id, in the order of `UPDATE_SERIES`."""
     return (
-        summary.key,
-        summary.count,
-        summary.non_finite,
-        *summary.first_place,
-        *summary.last_place,
-        *(summary.min_place or (None, None)),
-        *(summary.max_place or (None, None)),
+        tally.key,
+        tally.count,
+        tally.non_finite,
+        *tally.first,
+        *tally.last,
+        *(tally.min or (None, None)),
+        *(tally.max or (None, None)),
     )
 
 

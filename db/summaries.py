@@ -1,10 +1,10 @@
 """Summaries: what is known of each series without reading its points."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -39,71 +39,72 @@ class Extreme(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A series of a run: every point of it counts."""
+    """A series of a run: every point of it counts.
+
+    `first` is the value at the lowest step, of several there the one of the oldest attempt, received first; `last` is
+    that at the highest step, of the newest attempt, received last. `min` and `max` are of the finite values, None when
+    there are none, each with the lowest step that has it.
+    """
 
     key: str
     count: int
     non_finite: int
-    first_place: Place
-    last_place: Place
-    min_place: Extreme | None
-    max_place: Extreme | None
-
-    @property
-    def first(self) -> float:
-        return self.first_place.value
-
-    @property
-    def last(self) -> float:
-        """The value at the highest step; of several there the newest attempt's, received last."""
-        return self.last_place.value
-
-    @property
-    def last_step(self) -> int:
-        return self.last_place.step
-
-    @property
-    def min(self) -> float | None:
-        """The lowest finite value; None when there is none."""
-        return self.min_place.value if self.min_place else None
-
-    @property
-    def max(self) -> float | None:
-        """The highest finite value; None when there is none."""
-        return self.max_place.value if self.max_place else None
-
-    @property
-    def min_step(self) -> int | None:
-        """The lowest step that has the lowest value."""
-        return self.min_place.step if self.min_place else None
-
-    @property
-    def max_step(self) -> int | None:
-        """The lowest step that has the highest value."""
-        return self.max_place.step if self.max_place else None
+    first: float
+    last: float
+    last_step: int
+    min: float | None
+    min_step: int | None
+    max: float | None
+    max_step: int | None
 
 
-def merged(one: Summary | None, other: Summary) -> Summary:
-    """The summary of the points of both."""
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A summary that can be merged with another of the same series."""
+
+    key: str
+    count: int
+    non_finite: int
+    first: Place
+    last: Place
+    min: Extreme | None
+    max: Extreme | None
+
+    def summary(self) -> Summary:
+        """What it says of the series."""
+        return Summary(
+            self.key,
+            self.count,
+            self.non_finite,
+            self.first.value,
+            self.last.value,
+            self.last.step,
+            *(self.min or (None, None)),
+            *(self.max or (None, None)),
+        )
+
+
+def merged(one: Tally | None, other: Tally) -> Tally:
+    """The tally of the points of both."""
     if one is None:
         return other
-    return Summary(
+    return Tally(
         one.key,
         one.count + other.count,
         one.non_finite + other.non_finite,
-        min(one.first_place, other.first_place),
-        max(one.last_place, other.last_place),
-        min((place for place in (one.min_place, other.min_place) if place), default=None),
+        min(one.first, other.first),
+        max(one.last, other.last),
+        min((place for place in (one.min, other.min) if place), default=None),
         min(
-            (place for place in (one.max_place, other.max_place) if place),
+            (place for place in (one.max, other.max) if place),
             key=lambda place: (-place.value, place.step),
             default=None,
         ),
     )
 
 
-def of_matrix(keys: Sequence[str], matrix: Matrix, attempt: int, writer_id: UUID) -> list[Summary]:
-    """A summary of each key's points."""
+def of_matrix(keys: Sequence[str], matrix: Matrix, attempt: int, writer_id: UUID) -> list[Tally]:
+    """A tally of each key's points."""
     received_ms = np.repeat(matrix.received_ms, matrix.sizes)
     seqs = np.repeat(matrix.seqs, matrix.sizes)
     order = np.lexsort((seqs, received_ms, matrix.steps))
@@ -129,7 +130,7 @@ def of_matrix(keys: Sequence[str], matrix: Matrix, attempt: int, writer_id: UUID
         strict=True,
     )
     return [
-        Summary(
+        Tally(
             key,
             matrix.n,
             matrix.n - count,
@@ -142,7 +143,8 @@ def of_matrix(keys: Sequence[str], matrix: Matrix, attempt: int, writer_id: UUID
     ]
 
 
-# Compacted series and the blocks that are not yet compacted, as one snapshot: a series row, a block or a keyset each.
+# One snapshot: for each run the compacted series as columns, then its blocks that are not yet compacted, then their
+# keys. The places that a merge needs are only fetched for runs that have such blocks.
 SUMMARIES = """
     with visible as (
         select id from run where id = any ($1::uuid[]) and is_visible(project_id, created_by, $2, $3, $4)
@@ -157,37 +159,53 @@ SUMMARIES = """
         join keyset on keyset.id = used.keyset_id
         cross join unnest(keyset.keys) as key
     ), page as (
-        select found.*
+        select visible.id as run_id, columns.*
         from visible
+        cross join lateral (select exists (select from live where live.run_id = visible.id) as is_live) as has
         cross join lateral (
-            select *
-            from series
-            where series.run_id = visible.id and series.key > $5 and starts_with(series.key, $6)
-                and (
-                    series.count > 0
-                    or exists (select from live_key where live_key.run_id = visible.id and live_key.key = series.key)
-                )
-            order by series.key
-            limit $7
-        ) as found
+            select array_agg(key) as keys, array_agg(count) as counts, array_agg(non_finite) as non_finites,
+                array_agg(first_value) as first_values, array_agg(last_value) as last_values,
+                array_agg(last_step) as last_steps, array_agg(min_value) as min_values,
+                array_agg(min_step) as min_steps, array_agg(max_value) as max_values,
+                array_agg(max_step) as max_steps,
+                array_agg(first_step) filter (where has.is_live) as first_steps,
+                array_agg(first_attempt) filter (where has.is_live) as first_attempts,
+                array_agg(first_received_ms) filter (where has.is_live) as first_received,
+                array_agg(first_writer_id) filter (where has.is_live) as first_writer_ids,
+                array_agg(first_seq) filter (where has.is_live) as first_seqs,
+                array_agg(last_attempt) filter (where has.is_live) as last_attempts,
+                array_agg(last_received_ms) filter (where has.is_live) as last_received,
+                array_agg(last_writer_id) filter (where has.is_live) as last_writer_ids,
+                array_agg(last_seq) filter (where has.is_live) as last_seqs
+            from (
+                select *
+                from series
+                where series.run_id = visible.id and series.key > $5 and starts_with(series.key, $6)
+                    and (
+                        series.count > 0
+                        or exists (
+                            select from live_key where live_key.run_id = visible.id and live_key.key = series.key
+                        )
+                    )
+                order by series.key
+                limit $7
+            ) as found
+        ) as columns
+        where columns.keys is not null
     )
-    select run_id, key, count, non_finite,
-        first_step, first_attempt, first_received_ms, first_writer_id, first_seq, first_value,
-        last_step, last_attempt, last_received_ms, last_writer_id, last_seq, last_value,
-        min_value, min_step, max_value, max_step,
-        null::bigint as keyset_id, null::text[] as keys, null::uuid as writer_id, null::bigint as seq,
-        null::integer as attempt, null::integer as n, null::bigint as received_ms,
-        null::bytea as steps, null::bytea as times, null::bytea as vals
+    select *,
+        null::bigint as keyset_id, null::uuid as writer_id, null::bigint as seq, null::integer as attempt,
+        null::integer as n, null::bigint as received_ms, null::bytea as steps, null::bytea as times, null::bytea as vals
     from page
     union all
-    select run_id, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
-        null, null, null, null,
-        keyset_id, null, writer_id, seq, attempt, n, received_ms, steps, times, vals
+    select run_id, null, null, null, null, null, null, null, null, null, null,
+        null, null, null, null, null, null, null, null, null,
+        keyset_id, writer_id, seq, attempt, n, received_ms, steps, times, vals
     from live
     union all
-    select null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
-        null, null, null, null,
-        id, keys, null, null, null, null, null, null, null, null
+    select null, keys, null, null, null, null, null, null, null, null, null,
+        null, null, null, null, null, null, null, null, null,
+        id, null, null, null, null, null, null, null, null
     from keyset
     where id in (select keyset_id from live)
 """
@@ -207,15 +225,21 @@ async def page(
     One statement for any number of runs; what was acknowledged is in it.
     """
     rows = await conn.fetch(SUMMARIES, run_ids, *scope.sight, after or "", prefix, limit)
-    keys = {row["keyset_id"]: row["keys"] for row in rows if row["keys"] is not None}
-    found: dict[UUID, dict[str, Summary | None]] = {run_id: {} for run_id in run_ids}
+    blocks = [row for row in rows if row["seq"] is not None]
+    keys = {row["keyset_id"]: row["keys"] for row in rows if row["run_id"] is None}
+    found: dict[UUID, list[Summary]] = {run_id: [] for run_id in run_ids}
+    live: dict[UUID, dict[str, Tally | None]] = {}
     for row in rows:
-        if row["key"] is not None:
-            found[row["run_id"]][row["key"]] = compacted(row)
-    for row_id, summary in _live((row for row in rows if row["seq"] is not None), keys):
-        if summary.key in found[row_id]:
-            found[row_id][summary.key] = merged(found[row_id][summary.key], summary)
-    return {run_id: [summary for summary in by_key.values() if summary] for run_id, by_key in found.items()}
+        if row["counts"] is not None and row["first_steps"] is None:
+            found[row["run_id"]] = [Summary(*columns) for columns in zip(*row[1:11], strict=True)]
+        elif row["counts"] is not None:
+            live[row["run_id"]] = {columns[0]: tally_of(columns) for columns in zip(*row[1:20], strict=True)}
+    for run_id, tally in _live(blocks, keys):
+        if run_id in live and tally.key in live[run_id]:
+            live[run_id][tally.key] = merged(live[run_id][tally.key], tally)
+    for run_id, tallies in live.items():
+        found[run_id] = [tally.summary() for tally in tallies.values() if tally]
+    return found
 
 
 async def latest(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> dict[UUID, dict[str, Summary]]:
@@ -246,31 +270,34 @@ async def count(conn: Conn, scope: Scope, run_id: UUID, prefix: str) -> int:
     return int(await conn.fetchval(COUNT, *scope.sight, run_id, prefix))
 
 
-def compacted(row: asyncpg.Record) -> Summary | None:
-    """The summary in a row of `series`; None when all its points are in blocks."""
-    if not row["count"]:
+def tally_of(columns: Sequence[Any]) -> Tally | None:
+    """What a row of `series` tells, in the order of `SUMMARIES`; None when all its points are in blocks."""
+    key, count, non_finite, first_value, last_value, last_step, min_value, min_step, max_value, max_step = columns[:10]
+    first_step, first_attempt, first_received_ms, first_writer_id, first_seq = columns[10:15]
+    last_attempt, last_received_ms, last_writer_id, last_seq = columns[15:]
+    if not count:
         return None
-    return Summary(
-        row["key"],
-        row["count"],
-        row["non_finite"],
-        Place(*row[4:10]),
-        Place(*row[10:16]),
-        Extreme(*row[16:18]) if row["min_step"] is not None else None,
-        Extreme(*row[18:20]) if row["max_step"] is not None else None,
+    return Tally(
+        key,
+        count,
+        non_finite,
+        Place(first_step, first_attempt, first_received_ms, first_writer_id, first_seq, first_value),
+        Place(last_step, last_attempt, last_received_ms, last_writer_id, last_seq, last_value),
+        Extreme(min_value, min_step) if min_step is not None else None,
+        Extreme(max_value, max_step) if max_step is not None else None,
     )
 
 
 STREAM = itemgetter("run_id", "writer_id", "keyset_id", "attempt")
 
 
-def _live(rows: Iterable[asyncpg.Record], keys: dict[int, list[str]]) -> Iterable[tuple[UUID, Summary]]:
-    """A summary of each key of each stream of blocks."""
+def _live(rows: Iterable[asyncpg.Record], keys: dict[int, list[str]]) -> Iterator[tuple[UUID, Tally]]:
+    """A tally of each key of each stream of blocks."""
     ordered = sorted(rows, key=lambda row: (*STREAM(row), row["seq"]))
     for (run_id, writer_id, keyset_id, attempt), same in groupby(ordered, key=STREAM):
         matrix = matrix_of(len(keys[keyset_id]), list(same))
-        for summary in of_matrix(keys[keyset_id], matrix, attempt, writer_id):
-            yield run_id, summary
+        for tally in of_matrix(keys[keyset_id], matrix, attempt, writer_id):
+            yield run_id, tally
 
 
 def matrix_of(keys: int, rows: Sequence[asyncpg.Record]) -> Matrix:
