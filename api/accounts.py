@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from api.projects import Project
 
 
-
 @strawberry.type(description="Who did something.")
 class Account:
     id: strawberry.ID = strawberry.field(description="The account's UUID.")

@@ -12,7 +12,6 @@ from db import attempts
 from db.errors import Invalid
 
 
-
 @strawberry.type(description="The code that an attempt ran.")
 class Source:
     commit: str | None = strawberry.field(description="The git commit.")

@@ -9,7 +9,7 @@ from arq.connections import ArqRedis
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
-from db import access, artifacts, attempts, experiments, ids, inputs, projects, runs, tags
+from db import access, artifacts, attempts, experiments, ids, inputs, params, projects, runs, summaries, tags
 from db.access import Account, Role, Scope
 from db.pool import Pool
 from settings import Settings
@@ -47,6 +47,14 @@ class Loaders:
         async def load_runs(ids: Sequence[UUID]) -> list[runs.Run | None]:
             return await runs.by_ids(pool, scope, ids)
 
+        async def load_params(ids: Sequence[UUID]) -> list[list[params.Param]]:
+            found = await params.of_runs(pool, scope, ids)
+            return [found[run_id] for run_id in ids]
+
+        async def load_summaries(ids: Sequence[UUID]) -> list[dict[str, summaries.Summary]]:
+            found = await summaries.latest(pool, scope, ids)
+            return [found.get(run_id, {}) for run_id in ids]
+
         async def load_tags(ids: Sequence[UUID]) -> list[list[tags.Tag]]:
             found = await tags.of_runs(pool, scope, ids)
             return [found[run_id] for run_id in ids]
@@ -81,6 +89,8 @@ class Loaders:
         self.project = DataLoader(load_projects)
         self.experiment = DataLoader(load_experiments)
         self.run = DataLoader(load_runs)
+        self.params = DataLoader(load_params)
+        self.summaries = DataLoader(load_summaries)
         self.tags = DataLoader(load_tags)
         self.inputs = DataLoader(load_inputs)
         self.attempts = DataLoader(load_attempts)

@@ -15,7 +15,6 @@ from db import ids, params, runs
 from db.access import Action
 
 
-
 @strawberry.type(description="A setting of a run.")
 class Param:
     key: str = strawberry.field(description="Its name.")

@@ -22,13 +22,15 @@ from api.params import given as given_params
 from api.projects import Project
 from api.tags import Tag, TagChange, TagInput
 from api.tags import given as given_tags
-from db import errors, ids, names, params, runs, tags, texts, times
+from db import artifacts, errors, ids, names, params, runs, tags, texts, times
 from db.artifacts import ArtifactState
 from db.attempts import RunStatus
-from db.runs import Selection
+from db.runs import FinalStatus, Selection
 
 TAG_CHANGES_MAX = 1_000
 SELECTED_MAX = 1_000
+FAILED_SHOWN_MAX = 500
+WAIT_S_MAX = 30
 
 Prefix = Annotated[str, strawberry.argument(description="Only keys that begin with this.")]
 
@@ -298,6 +300,29 @@ HeartbeatResult = Annotated[
 ]
 
 
+@strawberry.input(description="A run that ends.")
+class FinishRunInput:
+    run_id: strawberry.ID = strawberry.field(description="The run.")
+    status: FinalStatus = strawberry.field(default=FinalStatus.FINISHED, description="How it ended.")
+    finished_at: datetime | None = strawberry.field(default=None, description="When it ended, by your clock.")
+    wait_seconds: float = strawberry.field(
+        default=0.0, description="How long to wait for its uploads to be verified, 0 to 30 seconds."
+    )
+
+
+@strawberry.type(description="The run has ended; what it recorded is fixed.")
+class FinishRunPayload:
+    run: Run = strawberry.field(description="The run.")
+    validating: int = strawberry.field(description="How many of its uploads are still being verified.")
+    failed: list[Artifact] = strawberry.field(description="Its artifacts that failed, with the reasons; at most 500.")
+
+
+FinishRunResult = Annotated[
+    FinishRunPayload | NotFound | Forbidden | Invalid | RunSealed | Unavailable,
+    strawberry.union("FinishRunResult", description="What finishRun answers."),
+]
+
+
 @strawberry.type
 class RunMutation:
     @mutation("Start a run. The same request again returns the same run; other content under the same id is refused.")
@@ -328,3 +353,23 @@ class RunMutation:
         run_id = ids.parse(input.run_id, "input.runId")
         row = await runs.heartbeat(info.context.pool, info.context.scope, run_id)
         return HeartbeatPayload(run_id=input.run_id, status=row.status)
+
+    @mutation("End a run: from now on what it recorded is fixed. Ending it again the same way changes nothing.")
+    async def finish_run(
+        self, info: Info, input: Annotated[FinishRunInput, strawberry.argument(description="The run and how it ended.")]
+    ) -> FinishRunResult:
+        if not 0 <= input.wait_seconds <= WAIT_S_MAX:
+            raise errors.Invalid(
+                f"input.waitSeconds is {input.wait_seconds}", path="input.waitSeconds", limit=f"0 to {WAIT_S_MAX}"
+            )
+        context = info.context
+        run_id = ids.parse(input.run_id, "input.runId")
+        finished_at = times.checked(input.finished_at, "input.finishedAt")
+        row = await runs.finish(context.pool, context.scope, run_id, input.status, finished_at)
+        validating = await artifacts.wait_settled(context.pool, run_id, input.wait_seconds)
+        failed = await artifacts.page(
+            context.pool, context.scope, run_id, states=[ArtifactState.FAILED], after=None, limit=FAILED_SHOWN_MAX
+        )
+        return FinishRunPayload(
+            run=Run.from_row(row), validating=validating, failed=[Artifact.from_row(each) for each in failed]
+        )

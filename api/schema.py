@@ -7,7 +7,7 @@ from graphql import print_schema
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 
-from api import accounts, artifacts, errors, experiments, inputs, params, projects, runs, tags
+from api import accounts, artifacts, compare, errors, experiments, inputs, nodes, params, projects, runs, server, tags
 from api.context import Info
 from api.scalars import SCALARS
 
@@ -19,6 +19,9 @@ Query = merge_types(
         experiments.ExperimentQuery,
         runs.RunQuery,
         artifacts.ArtifactQuery,
+        compare.CompareQuery,
+        nodes.NodeQuery,
+        server.ServerQuery,
     ),
 )
 Mutation = merge_types(
