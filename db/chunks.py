@@ -4,6 +4,7 @@ A stream is what one writer sent with one keyset. Its chunks grow like the digit
 in the small chunks at the end of their stream, so each point is rewritten a few times and few chunks are small.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -80,15 +81,24 @@ async def compact(pool: Pool, run_id: UUID) -> int:
         if not streams:
             return 0
         absorbed = await _absorbed(conn, streams)
-        chunks = []
-        for stream in streams:
-            earlier = [_matrix(row) for row in absorbed if _key(row) == (stream.keyset_id, stream.writer_id)]
-            chunks += [
-                _row(stream, piece) for piece in packing.cut(packing.joined([*earlier, stream.fresh]), stream.n_max)
-            ]
+        chunks, tallies = await asyncio.to_thread(_compacted, streams, absorbed)
         await _replace(conn, run_id, streams, absorbed, chunks)
-        await _add_to_series(conn, run_id, streams)
+        await _add_to_series(conn, run_id, tallies)
     return sum(len(stream.fresh.seqs) for stream in streams)
+
+
+def _compacted(
+    streams: Sequence[Stream], absorbed: Sequence[asyncpg.Record]
+) -> tuple[list[tuple[object, ...]], list[Tally]]:
+    """The rows of the new chunks, and a tally of what the blocks add to each series. All of it is computing."""
+    rows, tallies = [], []
+    for stream in streams:
+        key = (stream.keyset_id, stream.writer_id)
+        earlier = [_matrix(row) for row in absorbed if (row["keyset_id"], row["writer_id"]) == key]
+        whole = packing.joined([*earlier, stream.fresh])
+        rows += [_row(stream, piece) for piece in packing.cut(whole, stream.n_max)]
+        tallies += summaries.of_matrix(stream.keys, stream.fresh, stream.attempt, stream.writer_id)
+    return rows, tallies
 
 
 BLOCKS = """
@@ -184,10 +194,6 @@ async def _absorbed(conn: Connection, streams: Sequence[Stream]) -> list[asyncpg
             chosen.append((stream.keyset_id, stream.writer_id, row["first_seq"]))
     keyset_ids, writer_ids, first_seqs = zip(*chosen, strict=True) if chosen else ((), (), ())
     return await conn.fetch(ABSORBED, run_id, keyset_ids, writer_ids, first_seqs)
-
-
-def _key(row: asyncpg.Record) -> tuple[int, UUID]:
-    return row["keyset_id"], row["writer_id"]
 
 
 def _matrix(row: asyncpg.Record) -> Matrix:
@@ -322,13 +328,8 @@ UPDATE_SERIES = """
 """
 
 
-async def _add_to_series(conn: Connection, run_id: UUID, streams: Sequence[Stream]) -> None:
-    """Count the streams' points among those that the series rows know; the caller's lock keeps others away."""
-    fresh = [
-        tally
-        for stream in streams
-        for tally in summaries.of_matrix(stream.keys, stream.fresh, stream.attempt, stream.writer_id)
-    ]
+async def _add_to_series(conn: Connection, run_id: UUID, fresh: Sequence[Tally]) -> None:
+    """Count the points among those that the series rows know; the caller's lock keeps others away."""
     rows = await conn.fetch(SERIES, run_id, list({tally.key for tally in fresh}))
     known = {row["key"]: summaries.tally_of(tuple(row)) for row in rows}
     for tally in fresh:

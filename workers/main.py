@@ -13,11 +13,11 @@ from arq.worker import Worker, func
 from db.pool import open_pool
 from settings import Settings, SettingsError
 from storage.store import open_store
-from workers import artifacts, queue, sweep
+from workers import artifacts, queue, series, sweep
 from workers.work import Deps, Job, Sweep, keep_sweeping, keep_working
 
 JOBS: Final[tuple[Job[Any], ...]] = (artifacts.JOB,)
-SWEEPS: Final[tuple[Sweep, ...]] = (*sweep.SWEEPS,)
+SWEEPS: Final[tuple[Sweep, ...]] = (*sweep.SWEEPS, *series.SWEEPS)
 
 LISTEN_AGAIN_S: Final = 1.0
 HEALTH_INTERVAL_S: Final = 10
