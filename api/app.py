@@ -17,6 +17,7 @@ from api.context import Deps
 from api.guard import Guard
 from api.http import GraphQLEndpoint
 from api.schema import schema
+from db.metrics import open_recorder
 from db.pool import open_pool
 from settings import Settings, SettingsError
 from storage.probe import Prober
@@ -47,13 +48,22 @@ async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
             statement_timeout_s=settings.statement_timeout_s,
             name="api",
         ) as pool,
+        open_recorder(pool, settings.database_url, statement_timeout_s=settings.statement_timeout_s) as recorder,
         open_store(settings.s3) as store,
         queue.open_redis(settings.redis_url) as redis,
     ):
         cursor_key = await pool.fetchval("select cursor_key from instance")
         prober = Prober(store)
         await _ask(prober)
-        yield Deps(settings=settings, pool=pool, cursor_key=cursor_key, store=store, prober=prober, redis=redis)
+        yield Deps(
+            settings=settings,
+            pool=pool,
+            recorder=recorder,
+            cursor_key=cursor_key,
+            store=store,
+            prober=prober,
+            redis=redis,
+        )
 
 
 async def _ask(prober: Prober) -> None:

@@ -9,13 +9,12 @@ import strawberry
 
 from api.artifacts import Artifact
 from api.context import Info
-from api.runs import Run, RunSelection
+from api.runs import Run
 from api.scalars import Int64, MetricValue, ParamValue
+from api.selections import RunSelection, selected
 from db import attempts, ids, params, runs
-from db.errors import Invalid, NotFound
+from db.errors import Invalid
 from db.summaries import Summary
-
-RUNS_MAX = 1_000
 
 Value = TypeVar("Value")
 
@@ -280,20 +279,3 @@ class CompareQuery:
         if place is None:
             raise Invalid("the baseline is not among the runs", path="baselineId", hint="name one of them")
         return RunComparison(rows=rows, baseline=place)
-
-
-async def selected(info: Info, select: RunSelection) -> list[runs.Run]:
-    """The runs, in the order of the ids asked, else the newest first. Raises `Invalid`, `NotFound`."""
-    context, selection = info.context, select.checked()
-    rows = await runs.page(context.pool, context.scope, selection, after=None, limit=RUNS_MAX + 1)
-    if len(rows) > RUNS_MAX:
-        raise Invalid("the selection has too many runs", path="select", limit=f"{RUNS_MAX} runs")
-    if selection.run_ids is not None:
-        found = {row.id: row for row in rows}
-        missing = [run_id for run_id in selection.run_ids if run_id not in found]
-        if missing:
-            raise NotFound(f"there is no run {missing[0]} in the selection", path="select.runIds")
-        rows = [found[run_id] for run_id in dict.fromkeys(selection.run_ids)]
-    if not rows:
-        raise NotFound("the selection has no runs", path="select")
-    return rows

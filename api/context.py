@@ -11,6 +11,7 @@ from strawberry.types import Info as StrawberryInfo
 
 from db import access, artifacts, attempts, experiments, ids, inputs, params, projects, runs, summaries, tags
 from db.access import Account, Role, Scope
+from db.metrics import Recorder
 from db.pool import Pool
 from settings import Settings
 from storage.probe import Prober
@@ -25,6 +26,7 @@ class Deps:
 
     settings: Settings
     pool: Pool
+    recorder: Recorder
     cursor_key: bytes
     store: Store
     prober: Prober

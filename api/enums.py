@@ -5,12 +5,14 @@ from enum import Enum
 import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
+from api.columns import ColumnEncoding
 from db.access import Role
 from db.artifacts import ArtifactState, FailureReason
 from db.attempts import RunStatus
 from db.errors import Code
 from db.params import ParamType
 from db.runs import FinalStatus
+from db.series import XAxis
 
 
 def describe(kind: type[Enum], name: str, description: str, **values: str) -> None:
@@ -60,6 +62,21 @@ def describe_all() -> None:
         BOOL="True or false.",
         NULL="No value.",
         JSON="A list or an object.",
+    )
+    describe(
+        XAxis,
+        "XAxis",
+        "What the points of a series stand over.",
+        STEP="Their step.",
+        RELATIVE_TIME="Milliseconds since the first point of their attempt.",
+        WALL_TIME="Unix milliseconds.",
+    )
+    describe(
+        ColumnEncoding,
+        "ColumnEncoding",
+        "How columns are answered.",
+        JSON="As a list.",
+        BASE64="As base64 text of 8 little-endian bytes a number: fast and exact, for programs.",
     )
     describe(
         ArtifactState,

@@ -1,6 +1,5 @@
 """Runs: who trained what, with which settings, and what was the result."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,24 +10,28 @@ from api.accounts import Account, account
 from api.artifacts import Artifact, artifact_page
 from api.attempts import Attempt, Environment, EnvironmentInput, Source, SourceInput
 from api.auth import mutation
+from api.columns import ColumnEncoding
 from api.connections import After, Connection, First, page
 from api.context import Info, found
 from api.errors import Conflict, Forbidden, Invalid, NotFound, RunSealed, Unavailable
 from api.experiments import Experiment
 from api.inputs import DatasetInput
+from api.metrics import Metric, metric_page
 from api.nodes import Node
 from api.params import Param, ParamInput, param_page
 from api.params import given as given_params
 from api.projects import Project
+from api.selections import RunSelection
+from api.series import Encoding, Keys, MaxPoints, Series, X, series_of
 from api.tags import Tag, TagChange, TagInput
 from api.tags import given as given_tags
 from db import artifacts, errors, ids, names, params, runs, tags, texts, times
 from db.artifacts import ArtifactState
 from db.attempts import RunStatus
 from db.runs import FinalStatus, Selection
+from db.series import XAxis
 
 TAG_CHANGES_MAX = 1_000
-SELECTED_MAX = 1_000
 FAILED_SHOWN_MAX = 500
 WAIT_S_MAX = 30
 
@@ -111,6 +114,23 @@ class Run(Node):
     ) -> Connection[Param]:
         return await param_page(info, self.row.id, prefix, first, after)
 
+    @strawberry.field(description="What it measured, summed up, by key.")
+    async def metrics(
+        self, info: Info, prefix: Prefix = "", first: First = 500, after: After = None
+    ) -> Connection[Metric]:
+        return await metric_page(info, self.row.id, prefix, first, after)
+
+    @strawberry.field(description="What it measured, as columns; a metric that it lacks is left out.")
+    async def series(
+        self,
+        info: Info,
+        keys: Keys,
+        x: X = XAxis.STEP,
+        max_points: MaxPoints = None,
+        encoding: Encoding = ColumnEncoding.JSON,
+    ) -> list[Series]:
+        return await series_of(info, [self.row.id], keys, x, None, max_points, encoding)
+
     @strawberry.field(description="Its annotations, by key; at most 1,000.")
     async def tags(self, info: Info) -> list[Tag]:
         return [Tag.from_row(row) for row in await info.context.loaders.tags.load(self.row.id)]
@@ -146,33 +166,6 @@ class Run(Node):
     ) -> Artifact | None:
         row = await info.context.loaders.artifact_at.load((self.row.id, path))
         return Artifact.from_row(row) if row else None
-
-
-@strawberry.input(description="Which runs: those that satisfy every part that is given.")
-class RunSelection:
-    project_id: strawberry.ID | None = strawberry.field(default=None, description="Of this project.")
-    experiment_ids: list[strawberry.ID] | None = strawberry.field(
-        default=None, description="Of one of these experiments, at most 1,000."
-    )
-    run_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="One of these, at most 1,000.")
-    statuses: list[RunStatus] | None = strawberry.field(default=None, description="In one of these states.")
-
-    def checked(self) -> Selection:
-        """The selection in the database's words. Raises `Invalid`."""
-        return Selection(
-            project_id=ids.parse(self.project_id, "select.projectId") if self.project_id else None,
-            experiment_ids=_ids(self.experiment_ids, "select.experimentIds"),
-            run_ids=_ids(self.run_ids, "select.runIds"),
-            statuses=self.statuses,
-        )
-
-
-def _ids(texts_given: Sequence[str] | None, path: str) -> list[UUID] | None:
-    if texts_given is None:
-        return None
-    if len(texts_given) > SELECTED_MAX:
-        raise errors.Invalid(f"{path} has {len(texts_given)} ids", path=path, limit=f"{SELECTED_MAX} ids")
-    return [ids.parse(text, f"{path}[{index}]") for index, text in enumerate(texts_given)]
 
 
 async def run_page(info: Info, selection: Selection, first: int, after: str | None) -> Connection[Run]:

@@ -7,7 +7,23 @@ from graphql import print_schema
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 
-from api import accounts, artifacts, compare, errors, experiments, inputs, nodes, params, projects, runs, server, tags
+from api import (
+    accounts,
+    artifacts,
+    columns,
+    compare,
+    errors,
+    experiments,
+    inputs,
+    metrics,
+    nodes,
+    params,
+    projects,
+    runs,
+    series,
+    server,
+    tags,
+)
 from api.context import Info
 from api.scalars import SCALARS
 
@@ -20,6 +36,7 @@ Query = merge_types(
         runs.RunQuery,
         artifacts.ArtifactQuery,
         compare.CompareQuery,
+        series.SeriesQuery,
         nodes.NodeQuery,
         server.ServerQuery,
     ),
@@ -31,6 +48,7 @@ Mutation = merge_types(
         experiments.ExperimentMutation,
         runs.RunMutation,
         params.ParamMutation,
+        metrics.MetricMutation,
         tags.TagMutation,
         inputs.InputMutation,
         artifacts.ArtifactMutation,
@@ -41,7 +59,7 @@ schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
     types=[*errors.BY_FAILURE.values()],
-    config=StrawberryConfig(info_class=Info, scalar_map=SCALARS),
+    config=StrawberryConfig(info_class=Info, scalar_map={**SCALARS, **columns.SCALARS}),
 )
 
 

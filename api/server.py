@@ -4,9 +4,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import strawberry
 
-from api.compare import RUNS_MAX
 from api.context import Info
 from api.scalars import Int64
+from api.selections import SELECTED_MAX
 from db import metrics, params, tags, texts, uploads
 from storage.store import PART_BYTES, StoreError
 
@@ -69,6 +69,6 @@ class ServerQuery:
             request_bytes=settings.request_body_bytes_max,
             artifact_bytes=Int64(settings.artifact_size_bytes_max),
             part_bytes=Int64(PART_BYTES),
-            runs_compared=RUNS_MAX,
+            runs_compared=SELECTED_MAX,
         )
         return ServerInfo(version=_version(), limits=limits)

@@ -1,0 +1,149 @@
+"""Columns: many numbers as one value, a JSON list or base64 of little-endian bytes."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Final, NewType
+
+import numpy as np
+from graphql import ValueNode, value_from_ast_untyped
+from graphql.language import StringValueNode
+from numpy.typing import NDArray
+from strawberry import scalar
+from strawberry.types.scalar import ScalarDefinition
+
+from api.scalars import from_metric_value, refused, to_int64, to_metric_value
+from db.packing import Floats, Ints
+
+# In: the little-endian bytes. Out: a list or a text, as `encoded` makes it.
+Int64Column = NewType("Int64Column", object)
+Float64Column = NewType("Float64Column", object)
+
+EXACT_INT_MAX: Final = 2**53  # up to here each whole number is a float64
+
+
+class ColumnEncoding(Enum):
+    """How columns are answered."""
+
+    JSON = "JSON"
+    BASE64 = "BASE64"
+
+
+def to_int64_column(value: Any) -> bytes:
+    """The numbers as little-endian int64."""
+    if isinstance(value, str):
+        return _decoded(value)
+    numbers = _listed(value)
+    if set(map(type, numbers)) <= {int}:
+        try:
+            return np.array(numbers, "<i8").tobytes()
+        except OverflowError:
+            pass  # the slow way finds out which
+    return np.array([_entry(to_int64, place, number) for place, number in enumerate(numbers)], "<i8").tobytes()
+
+
+def to_float64_column(value: Any) -> bytes:
+    """The numbers as little-endian float64, each exactly."""
+    if isinstance(value, str):
+        return _decoded(value)
+    numbers = _listed(value)
+    if set(map(type, numbers)) <= {float}:
+        column = np.array(numbers, "<f8")
+        if np.isfinite(column).all():
+            return column.tobytes()
+    return np.array([_entry(_to_float64, place, number) for place, number in enumerate(numbers)], "<f8").tobytes()
+
+
+def _to_float64(value: Any) -> float:
+    """The float, when it is what was sent and not a neighbour of it."""
+    number = to_metric_value(value)
+    if isinstance(value, int) and abs(value) > EXACT_INT_MAX and int(number) != value:
+        raise refused("the whole number is not a 64-bit float", hint="send it as a float, such as 9007199254740992.0")
+    return number
+
+
+def _entry(parse: Any, place: int, value: Any) -> Any:
+    """The entry, or a refusal that says which one it is."""
+    try:
+        return parse(value)
+    except Exception as error:
+        raise _at(place, error) from error
+
+
+def _at(place: int, error: Exception) -> Exception:
+    extensions = getattr(error, "extensions", None) or {}
+    return refused(f"entry {place}: {error}", limit=extensions.get("limit"), hint=extensions.get("hint"))
+
+
+def _listed(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise refused("expected a list of numbers", hint="or base64 text of 8 little-endian bytes a number")
+    return value
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        column = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise refused("the text is not base64", hint="send a list of numbers, or base64 of 8 bytes a number") from error
+    if len(column) % 8:
+        raise refused(f"the base64 text holds {len(column)} bytes", limit="8 little-endian bytes a number")
+    return column
+
+
+def encoded(column: NDArray[Any], encoding: ColumnEncoding) -> list[Any] | str:
+    """The column as it is answered."""
+    if encoding is ColumnEncoding.BASE64:
+        return base64.b64encode(column.tobytes()).decode()
+    numbers: list[Any] = column.tolist()
+    if column.dtype.kind == "f" and not np.isfinite(column).all():
+        return [from_metric_value(number) for number in numbers]
+    return numbers
+
+
+def ints(column: Ints, encoding: ColumnEncoding) -> Int64Column:
+    """A column of whole numbers, as it is answered."""
+    return Int64Column(encoded(column.astype("<i8", copy=False), encoding))
+
+
+def floats(column: Floats, encoding: ColumnEncoding) -> Float64Column:
+    """A column of floats, as it is answered."""
+    return Float64Column(encoded(column.astype("<f8", copy=False), encoding))
+
+
+def _literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
+    """The Python value of a literal."""
+    if isinstance(node, StringValueNode):
+        return node.value
+    try:
+        return value_from_ast_untyped(node, variables)
+    except ValueError as error:  # a number of thousands of digits
+        raise refused("a number has too many digits") from error
+
+
+def _column(name: str, description: str, parse: Callable[[Any], bytes]) -> ScalarDefinition:
+    def parse_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> bytes:
+        return parse(_literal(node, variables))
+
+    def serialize(value: Any) -> Any:
+        return value
+
+    return scalar(
+        name=name, description=description, serialize=serialize, parse_value=parse, parse_literal=parse_literal
+    )
+
+
+SCALARS: dict[object, ScalarDefinition] = {
+    Int64Column: _column(
+        "Int64Column",
+        "Whole numbers of 64 bits: a JSON list, or base64 text of 8 little-endian bytes each.",
+        to_int64_column,
+    ),
+    Float64Column: _column(
+        "Float64Column",
+        'Floats of 64 bits, exactly: a JSON list of numbers, "NaN", "Infinity" and "-Infinity", or base64 text of '
+        "8 little-endian bytes each.",
+        to_float64_column,
+    ),
+}

@@ -1,0 +1,59 @@
+"""Selections: which runs a question is about."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import strawberry
+
+from api.context import Info
+from db import ids, runs
+from db.attempts import RunStatus
+from db.errors import Invalid, NotFound
+from db.runs import Selection
+
+SELECTED_MAX: Final = 1_000
+
+
+@strawberry.input(description="Which runs: those that satisfy every part that is given.")
+class RunSelection:
+    project_id: strawberry.ID | None = strawberry.field(default=None, description="Of this project.")
+    experiment_ids: list[strawberry.ID] | None = strawberry.field(
+        default=None, description="Of one of these experiments, at most 1,000."
+    )
+    run_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="One of these, at most 1,000.")
+    statuses: list[RunStatus] | None = strawberry.field(default=None, description="In one of these states.")
+
+    def checked(self) -> Selection:
+        """The selection in the database's words. Raises `Invalid`."""
+        return Selection(
+            project_id=ids.parse(self.project_id, "select.projectId") if self.project_id else None,
+            experiment_ids=_ids(self.experiment_ids, "select.experimentIds"),
+            run_ids=_ids(self.run_ids, "select.runIds"),
+            statuses=self.statuses,
+        )
+
+
+def _ids(texts_given: Sequence[str] | None, path: str) -> list[UUID] | None:
+    if texts_given is None:
+        return None
+    if len(texts_given) > SELECTED_MAX:
+        raise Invalid(f"{path} has {len(texts_given)} ids", path=path, limit=f"{SELECTED_MAX} ids")
+    return [ids.parse(text, f"{path}[{index}]") for index, text in enumerate(texts_given)]
+
+
+async def selected(info: Info, select: RunSelection) -> list[runs.Run]:
+    """The runs, in the order of the ids asked, else the newest first. Raises `Invalid`, `NotFound`."""
+    context, selection = info.context, select.checked()
+    rows = await runs.page(context.pool, context.scope, selection, after=None, limit=SELECTED_MAX + 1)
+    if len(rows) > SELECTED_MAX:
+        raise Invalid("the selection has too many runs", path="select", limit=f"{SELECTED_MAX} runs")
+    if selection.run_ids is not None:
+        found = {row.id: row for row in rows}
+        missing = [run_id for run_id in selection.run_ids if run_id not in found]
+        if missing:
+            raise NotFound(f"there is no run {missing[0]} in the selection", path="select.runIds")
+        rows = [found[run_id] for run_id in dict.fromkeys(selection.run_ids)]
+    if not rows:
+        raise NotFound("the selection has no runs", path="select")
+    return rows

@@ -1,0 +1,101 @@
+"""Series: the points of many runs and keys, as columns."""
+
+from collections.abc import Sequence
+from typing import Annotated, TypeAlias
+from uuid import UUID
+
+import strawberry
+
+from api.columns import ColumnEncoding, Float64Column, Int64Column, floats, ints
+from api.context import Info
+from api.scalars import Int64
+from api.selections import RunSelection, selected
+from db import series
+from db.series import Curve, XAxis
+
+Keys: TypeAlias = Annotated[list[str], strawberry.argument(description="The metrics.")]
+X: TypeAlias = Annotated[XAxis, strawberry.argument(description="What the points stand over.")]
+MaxPoints: TypeAlias = Annotated[
+    int | None,
+    strawberry.argument(
+        description="At least 5. A longer series is cut into equal groups, of which the first, last, lowest, highest "
+        "and first non-finite point are kept. Absent: every point."
+    ),
+]
+Encoding: TypeAlias = Annotated[ColumnEncoding, strawberry.argument(description="How the columns are answered.")]
+
+
+@strawberry.type(description="The points of a metric of a run, by `x`. Where attempts overlap, the newest counts.")
+class Series:
+    run_id: strawberry.ID = strawberry.field(description="The run.")
+    key: str = strawberry.field(description="The metric.")
+    count: Int64 = strawberry.field(description="How many points there are, also when fewer are answered.")
+    exact: bool = strawberry.field(description="Whether every point is answered.")
+    curve: strawberry.Private[Curve]
+    encoding: strawberry.Private[ColumnEncoding]
+
+    @classmethod
+    def from_curve(cls, curve: Curve, encoding: ColumnEncoding) -> "Series":
+        return cls(
+            run_id=strawberry.ID(str(curve.run_id)),
+            key=curve.key,
+            count=Int64(curve.count),
+            exact=curve.is_exact,
+            curve=curve,
+            encoding=encoding,
+        )
+
+    @strawberry.field(description="The step of each point.")
+    def steps(self) -> Int64Column:
+        return ints(self.curve.steps, self.encoding)
+
+    @strawberry.field(description="The time of each point, as Unix milliseconds by the client's clock.")
+    def times(self) -> Int64Column:
+        return ints(self.curve.times, self.encoding)
+
+    @strawberry.field(
+        description="Where each point stands: its step, the milliseconds since the first point of its attempt (of any "
+        "metric), or Unix milliseconds."
+    )
+    def x(self) -> Float64Column:
+        return floats(self.curve.x, self.encoding)
+
+    @strawberry.field(description="The value of each point.")
+    def values(self) -> Float64Column:
+        return floats(self.curve.values, self.encoding)
+
+    @strawberry.field(description="The number of the attempt that logged each point.")
+    def attempts(self) -> Int64Column:
+        return ints(self.curve.attempts, self.encoding)
+
+
+async def series_of(
+    info: Info,
+    run_ids: Sequence[UUID],
+    keys: Sequence[str],
+    x: XAxis,
+    attempt: int | None,
+    max_points: int | None,
+    encoding: ColumnEncoding,
+) -> list[Series]:
+    """The series that the runs have of these keys."""
+    context = info.context
+    curves = await series.read(context.pool, context.scope, run_ids, keys, x=x, attempt=attempt, max_points=max_points)
+    return [Series.from_curve(curve, encoding) for curve in curves]
+
+
+@strawberry.type
+class SeriesQuery:
+    @strawberry.field(description="The points of many runs and metrics, as columns; what a run lacks is left out.")
+    async def series(
+        self,
+        info: Info,
+        select: Annotated[RunSelection, strawberry.argument(description="Which runs, 1 to 1,000.")],
+        keys: Keys,
+        x: X = XAxis.STEP,
+        attempt: Annotated[int | None, strawberry.argument(description="Only of this attempt.")] = None,
+        max_points: MaxPoints = None,
+        encoding: Encoding = ColumnEncoding.JSON,
+    ) -> list[Series]:
+        rows = await selected(info, select)
+        return await series_of(info, [row.id for row in rows], keys, x, attempt, max_points, encoding)
