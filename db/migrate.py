@@ -45,17 +45,32 @@ HISTORY = """
 async def _apply_missing(conn: Connection) -> list[str]:
     """Apply what is not in the history; the caller holds the advisory lock."""
     await conn.execute(HISTORY)
-    applied = {row["name"] for row in await conn.fetch("select name from migration")}
-    files = sorted(MIGRATIONS.glob("*.sql"))
-    unknown = applied - {file.stem for file in files}
+    names = await missing(conn)
+    for name in names:
+        async with conn.transaction():
+            await conn.execute((MIGRATIONS / f"{name}.sql").read_text())
+            await conn.execute("insert into migration (name) values ($1)", name)
+        log.info("applied %s", name)
+    return names
+
+
+async def missing(conn: Connection) -> list[str]:
+    """Names of the migrations that this database lacks, in order. Raises `MigrationError` when it has others."""
+    has_history = await conn.fetchval("select to_regclass('migration') is not null")
+    applied = {row["name"] for row in await conn.fetch("select name from migration")} if has_history else set()
+    known = _names()
+    unknown = applied - set(known)
     if unknown:
         raise MigrationError(
             f"the database is newer than this server (it has {max(unknown)}); install the newer Runstone"
         )
-    missing = [file for file in files if file.stem not in applied]
-    for file in missing:
-        async with conn.transaction():
-            await conn.execute(file.read_text())
-            await conn.execute("insert into migration (name) values ($1)", file.stem)
-        log.info("applied %s", file.stem)
-    return [file.stem for file in missing]
+    return [name for name in known if name not in applied]
+
+
+def newest() -> str:
+    """The name of the newest migration."""
+    return _names()[-1]
+
+
+def _names() -> list[str]:
+    return sorted(file.stem for file in MIGRATIONS.glob("*.sql"))

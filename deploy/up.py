@@ -88,7 +88,8 @@ async def running(settings: Settings, *, progress: Show = silent) -> AsyncIterat
         async with asyncio.TaskGroup() as starting:
             starting.create_task(_start_api(keeper, complete, progress))
             starting.create_task(_start_worker(keeper, complete, progress))
-        yield complete
+        with environment.announced(complete):
+            yield complete
 
 
 async def _check_port(settings: Settings) -> None:
