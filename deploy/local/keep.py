@@ -54,6 +54,7 @@ class Program:
     stop_s: float = 2.0  # how long each of them may take
     start_s: float = 30.0
     attempts: int = 5  # failing starts in a row before we give up
+    patient: bool = False  # once it has run, start it again for ever: a full disk may get space again
 
 
 class Keeper:
@@ -128,7 +129,7 @@ class Child:
             crashes = 1 if time.monotonic() - since > SETTLED_S else crashes + 1
             if crashes > 1:
                 await asyncio.sleep(backoff_s(crashes - 1))
-            await self.start()
+            await self._start_again()
 
     async def stop(self) -> None:
         """Ask the process to end, then insist."""
@@ -137,20 +138,37 @@ class Child:
             await asyncio.wait([self.keeping])
         await self._end()
 
+    async def _start_again(self) -> None:
+        while True:
+            try:
+                return await self.start()
+            except CannotStart as error:
+                if not self.program.patient:
+                    raise
+                log.warning("%s", error)
+                await asyncio.sleep(BACKOFF_S_MAX)
+
     async def _start_once(self) -> bool:
         program = self.program
-        if program.prepare is not None:
-            await asyncio.to_thread(program.prepare)
-        self.process = await spawn(program)
+        try:
+            if program.prepare is not None:
+                await asyncio.to_thread(program.prepare)
+            self.process = process = await spawn(program)
+        except OSError as error:  # no memory, no descriptors, no space: it may pass
+            log.warning("%s cannot be started: %s", program.name, error)
+            return False
         self.starts += 1
         try:
             async with asyncio.timeout(program.start_s):
-                while self.process.returncode is None:
+                while process.returncode is None:
                     if await program.ready():
-                        return True
+                        return process.returncode is None
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             await self._end()
+        except CannotStart:
+            await self._end()
+            raise
         return False
 
     async def _end(self) -> None:

@@ -21,6 +21,7 @@ HOST = "127.0.0.1"
 NAME = "runstone"  # of the superuser and of the database
 MAJOR = "18"
 UNPRIVILEGED = "nobody"  # Postgres refuses to run as root
+RECOVERY_S = 600.0  # reading a gigabyte of log after a crash; a start that fails ends much earlier
 SHARED_CACHE = Path("/var/cache/runstone")
 OPTIONS = {
     "listen_addresses": HOST,
@@ -62,14 +63,20 @@ async def start(keeper: Keeper, home: Home) -> str:
     _check_version(room)
 
     async def ready() -> bool:
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        try:
             async with timeout(2):
                 connection = await asyncpg.connect(
                     host=HOST, port=port, user=NAME, password=password, database="postgres"
                 )
                 await connection.close()
-            return True
-        return False
+        except asyncpg.InvalidPasswordError as error:
+            raise CannotStart(
+                f"{room.data} does not know the password in {home.embedded_path}. "
+                "Put back the copies that belong together."
+            ) from error
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            return False
+        return True
 
     options = [f"--{name}={value}" for name, value in {**OPTIONS, "port": str(port)}.items()]
     await keeper.start(
@@ -85,7 +92,9 @@ async def start(keeper: Keeper, home: Home) -> str:
             death_signal=SIGINT,
             stop_signals=(SIGINT, SIGQUIT),  # SIGINT: fast, with a checkpoint; SIGQUIT: at once, recovers at next start
             stop_s=1.5,
-            attempts=12,  # about 35 s: after a total kill, the old backends may need a while to end
+            start_s=RECOVERY_S,
+            attempts=12,  # about 40 s: after a total kill, the old backends may need a while to end
+            patient=True,
         )
     )
     await _make_database(port, password)

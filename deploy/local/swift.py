@@ -53,6 +53,7 @@ async def start(keeper: Keeper, home: Home, settings: Settings) -> S3Settings:
             env={**os.environ, "PYTHONPATH": str(CODE)},
             log=home.logs / "s3.log",
             ready=partial(answers, f"{s3.endpoint_url}/healthcheck"),
+            patient=True,
         )
     )
     return s3

@@ -142,7 +142,7 @@ def _configure(config: Config, ports: dict[str, int]) -> None:
     """Write the files that Swift reads; all but the hash prefix, which belongs to the data, are new at each start."""
     for folder in (config.conf, config.devices / DEVICE):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    paths = {"conf": _escaped(config.conf), "devices": _escaped(config.devices)}
+    paths = {"conf": config.conf, "devices": config.devices}
     _write(config.conf / "swift.conf", SWIFT_CONF.format(hash_prefix=_hash_prefix(config)))
     _write(config.conf / "proxy.conf", PROXY_CONF.format(**paths, region=config.region, secret=config.secret))
     utils.set_swift_dir(str(config.conf))
@@ -168,11 +168,6 @@ def _hash_prefix(config: Config) -> str:
 def _write(path: Path, text: str) -> None:
     path.touch(mode=0o600)
     path.write_text(text)
-
-
-def _escaped(path: Path) -> str:
-    """The path as these files want it, in which % begins a name."""
-    return str(path).replace("%", "%%")
 
 
 def _send_token(token: str) -> None:

@@ -4,15 +4,17 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from signal import SIGTERM
+from time import time_ns
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from deploy.local.errors import CannotStart
 from deploy.local.home import Home
-from deploy.local.keep import Keeper, Program
+from deploy.local.keep import Keeper, Program, tail
 
 HOST = "127.0.0.1"
+DAMAGED = "append only file"
 CONFIG = """
 bind {host}
 port {port}
@@ -32,7 +34,8 @@ async def start(keeper: Keeper, home: Home) -> str:
     password = home.secret("valkey_password")
     port = await home.port("valkey_port", HOST)
     url = f"redis://:{password}@{HOST}:{port}/0"
-    config = CONFIG.format(host=HOST, port=port, password=password, folder=_quoted(home.folder("valkey")))
+    folder = home.folder("valkey")
+    config = CONFIG.format(host=HOST, port=port, password=password, folder=_quoted(folder))
 
     async def ready() -> bool:
         with suppress(RedisError, OSError):
@@ -40,16 +43,23 @@ async def start(keeper: Keeper, home: Home) -> str:
                 return bool(await client.ping())
         return False
 
-    await keeper.start(
-        Program(
-            name="Valkey",
-            argv=(str(server), "-"),  # the password comes on standard input, so that it is in no argument
-            stdin=config.encode(),
-            log=home.logs / "valkey.log",
-            ready=ready,
-            death_signal=SIGTERM,
-        )
+    program = Program(
+        name="Valkey",
+        argv=(str(server), "-"),  # the password comes on standard input, so that it is in no argument
+        stdin=config.encode(),
+        log=home.logs / "valkey.log",
+        ready=ready,
+        death_signal=SIGTERM,
+        patient=True,
     )
+    try:
+        await keeper.start(program)
+    except CannotStart:
+        if DAMAGED not in tail(program.log):
+            raise
+        # What it held were only hints that it is time to look; the sweeps of the worker look anyway.
+        (folder / "appendonlydir").rename(folder / f"appendonlydir.damaged-{time_ns()}")
+        await keeper.start(program)
     return url
 
 

@@ -132,3 +132,34 @@ async def test_an_error_in_the_block_stops_the_services_and_rises(running: Setti
             raise ZeroDivisionError
 
     assert not children(home)
+
+
+async def test_a_damaged_queue_is_set_aside(running: Settings, home: Path) -> None:
+    own = Settings(home=home, database_url=running.database_url, s3=running.s3)
+    async with services(own):
+        pass
+    damage(home / "valkey")
+
+    async with services(own) as settings, Redis.from_url(settings.redis_url or "") as redis:
+        assert await redis.ping()
+
+    assert list((home / "valkey").glob("appendonlydir.damaged-*"))
+
+
+async def test_a_lost_password_is_told_at_once(running: Settings, home: Path) -> None:
+    own = Settings(home=home, redis_url=running.redis_url, s3=running.s3)
+    async with services(own):
+        pass
+    (home / "embedded.json").unlink()
+
+    with pytest.raises(CannotStart, match=r"does not know the password in .*embedded\.json"):
+        async with services(own):
+            pass
+
+    assert not children(home)
+
+
+def damage(valkey: Path) -> None:
+    """Write what is no command into the log of commands."""
+    [log] = valkey.glob("appendonlydir/*.incr.aof")
+    log.write_text("no command\n" * 10)
