@@ -33,7 +33,7 @@ MODULES = HERE / "node_modules"
 INPUTS = ("*.html", "*.json", "*.ts", ".npmrc", "build.py", "src/**/*")
 COMPRESSED = {".css", ".html", ".js", ".svg", ".ttf"}
 PIP_TIMEOUT_S = NPM_TIMEOUT_S = 900
-VITE_TIMEOUT_S = 300
+VITE_TIMEOUT_S = TSC_TIMEOUT_S = 300
 
 
 class Unavailable(Exception):
@@ -259,20 +259,33 @@ def build() -> None:
         say(f"ready: {size_mb(whole)}, {size_mb(DIST.rglob('*.gz'))} compressed, in {os.path.relpath(DIST)}")
 
 
+def check() -> None:
+    """Check the types of the sources. Raises as `build` does."""
+    with alone():
+        node = present_node() or install_node()
+        install_packages(node)
+        subprocess.run(
+            [node.program, str(MODULES / "typescript" / "bin" / "tsc")], cwd=HERE, timeout=TSC_TIMEOUT_S, check=True
+        )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--require", action="store_true", help="fail when the pages cannot be built here")
+    parser.add_argument("--check", action="store_true", help="check the types of the sources instead")
     options = parser.parse_args(arguments)
-    if is_current():
+    if not options.check and is_current():
         return 0
     try:
-        build()
+        check() if options.check else build()
     except (Unavailable, OSError) as problem:  # a full disk, a folder that is not ours to write
-        kept = "the older page stays" if DIST.exists() else "the server runs without GraphiQL"
-        print(f"dashboard: not built: {problem}; {kept}", file=sys.stderr, flush=True)
+        kept = "what is in dist stays" if DIST.exists() else "the server runs without GraphiQL"
+        print(
+            f"dashboard: not {'checked' if options.check else 'built'}: {problem}; {kept}", file=sys.stderr, flush=True
+        )
         return 1 if options.require else 0
     except subprocess.SubprocessError:
-        print("dashboard: the sources do not build, see above", file=sys.stderr, flush=True)
+        print("dashboard: the sources have errors, see above", file=sys.stderr, flush=True)
         return 1
     except KeyboardInterrupt:
         return 130

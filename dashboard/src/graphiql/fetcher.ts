@@ -8,6 +8,17 @@ function isRefused(response: Response, answer: Answer): boolean {
   return response.status === 401 || (answer.errors?.some((error) => error.extensions?.code === "UNAUTHENTICATED") ?? false);
 }
 
+/* Numbers as the server wrote them, where the browser can: JavaScript rounds 64-bit integers and drops the .0 of 1.0. */
+const { rawJSON } = JSON as { rawJSON?: (source: string) => unknown };
+
+function parsed(text: string): unknown {
+  return JSON.parse(text, (_key, value: unknown, context?: { source?: string }) => {
+    const source = context?.source;
+    const isRounded = typeof value === "number" && source !== undefined && source !== String(value);
+    return isRounded && rawJSON ? rawJSON(source) : value;
+  });
+}
+
 /** Post one operation with the token. Every failure is an answer with a sentence, never an exception. */
 export async function ask(token: string, operation: FetcherParams): Promise<{ answer: Answer; refused: boolean }> {
   let response: Response;
@@ -26,7 +37,7 @@ export async function ask(token: string, operation: FetcherParams): Promise<{ an
   }
   let answer: Answer;
   try {
-    answer = (await response.json()) as Answer;
+    answer = parsed(await response.text()) as Answer;
   } catch {
     answer = failure(`The server answered ${response.status} ${response.statusText} without a GraphQL body.`);
   }
