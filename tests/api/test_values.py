@@ -54,11 +54,12 @@ async def test_bad_name_of_a_run_is_refused(client: Client, where: str, name: st
 @pytest.mark.parametrize("key", BAD_NAMES.values(), ids=BAD_NAMES.keys())
 async def test_bad_key_is_refused_everywhere(client: Client, key: str) -> None:
     run_id = await client.create_run()
-    for document, field, given in [
+    cases: list[tuple[str, str, dict[str, Any]]] = [
         (LOG_PARAMS, "logParams", {"params": [{"key": "fine", "value": 1}, {"key": key, "value": 1}]}),
         (SET_TAGS, "setTags", {"tags": [{"key": "fine", "value": "x"}, {"key": key, "value": "x"}]}),
         (LOG_INPUTS, "logInputs", {"inputs": [{"name": "fine", "digest": "x"}, {"name": key, "digest": "x"}]}),
-    ]:
+    ]
+    for document, field, given in cases:
         answer = (await client.ask(document, input={"runId": run_id, **given}))[field]
         assert answer["code"] == "VALIDATION", field
         assert "[1]" in answer["path"]
