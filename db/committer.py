@@ -4,6 +4,7 @@ It needs no clock: an idle server stores a batch at once, a busy one stores hund
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -20,6 +21,8 @@ from db.pool import Connection, Pool, open_pool
 
 WRITERS_REMEMBERED_MAX = 100_000
 PAUSE_S = 0.2  # before asking a database again that did not answer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ class Committer:
             async with asyncio.timeout(self._timeout_s):
                 return await waiting.stored
         except TimeoutError as error:
-            raise _lost() from error
+            raise _unknown() from error
 
     def _close(self) -> None:
         """Take no more; `_run` ends when nothing waits."""
@@ -107,7 +110,9 @@ class Committer:
                 try:
                     async with self._pool.acquire() as conn:
                         await self._store_all(conn)
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                except Exception as error:
+                    if not isinstance(errors.known(error), Unavailable):
+                        log.exception("the committer has lost its connection in an unknown way")
                     self._give_up()
                     await asyncio.sleep(0 if self._closed else PAUSE_S)
         finally:
@@ -116,17 +121,20 @@ class Committer:
 
     def _give_up(self) -> None:
         """Tell everyone who waits that nothing was stored that they know of."""
-        _tell(self._waiting, _lost)
+        _tell(self._waiting, _unknown)
         self._waiting.clear()
         self._waiting_bytes = 0
 
     async def _store_all(self, conn: Connection) -> None:
         """Until the committer is closed and nothing waits, or the connection is lost."""
-        while not conn.is_closed():
+        while not _is_lost(conn):
             await self._wake.wait()
             await asyncio.sleep(0)  # let every request that is ready join this group
             if group := self._take(self._group_max):
-                await self._commit(conn, group)
+                try:
+                    await self._commit(conn, group)
+                finally:
+                    _tell(group, _unknown)  # who has no answer by now gets this one
             elif self._closed:
                 return
             else:
@@ -150,8 +158,8 @@ class Committer:
         try:
             accepted = await self._store(conn, [[waiting.batch for waiting in line] for line in lines])
         except Exception as error:  # noqa: BLE001 - whatever it was, each sender must hear of it
-            if conn.is_closed() or _passes_by_itself(error):
-                _tell(group, _lost)
+            if _is_lost(conn) or isinstance(errors.known(error), Unavailable):
+                _tell(group, _unknown)
             elif len(group) == 1:
                 group[0].stored.set_exception(error)
             else:
@@ -268,12 +276,16 @@ async def _append(conn: Connection, lines: list[list[Batch]]) -> set[UUID]:
     return {row[0] for row in rows}
 
 
-def _passes_by_itself(error: Exception) -> bool:
-    """Whether the same group may succeed later; a ValueError is asyncpg's for an argument it cannot send."""
-    return isinstance(errors.known(error), Unavailable) and not isinstance(error, ValueError)
+def _is_lost(conn: Connection) -> bool:
+    """Whether the connection is gone; a pool's proxy of one that is gone raises when it is asked."""
+    try:
+        return conn.is_closed()
+    except asyncpg.InterfaceError:
+        return True
 
 
-def _lost() -> Unavailable:
+def _unknown() -> Unavailable:
+    """Nobody knows whether the batch was stored."""
     return Unavailable("the database does not answer now", hint="send the same batch again; it is stored once")
 
 

@@ -159,6 +159,9 @@ def known(error: BaseException) -> RunstoneError | None:
             return Invalid("a value cannot be stored: text with NUL or half a character, or a number out of range")
         case asyncpg.PostgresError() if not (error.sqlstate or "").startswith(RETRYABLE_CLASSES):
             return None
-        case asyncpg.PostgresError() | asyncpg.InterfaceError() | ConnectionError() | TimeoutError():
+        # asyncpg raises InternalClientError when a connection breaks at an unlucky moment.
+        case asyncpg.PostgresError() | asyncpg.InterfaceError() | asyncpg.InternalClientError():
+            return Unavailable("the database does not answer now", hint="send the same request again")
+        case ConnectionError() | TimeoutError():
             return Unavailable("the database does not answer now", hint="send the same request again")
     return None

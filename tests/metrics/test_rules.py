@@ -1,0 +1,131 @@
+"""Whoever writes: points are only added, only by an open attempt, and never change, go or come twice."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from tests.metrics.conftest import Lab, block, points_of
+
+COPY_BLOCK = """
+    insert into block (run_id, writer_id, seq, keyset_id, attempt, n, first_ms, steps, times, vals, sha256)
+    select run_id, $2, $3, keyset_id, attempt, n, first_ms, steps, times, $4, sha256
+    from block where run_id = $1 limit 1
+"""
+COPY_CHUNK = """
+    insert into chunk (
+        run_id, keyset_id, writer_id, first_seq, seqs, attempt, n, first_ms,
+        sizes, received, steps, times, narrow, vals, tier
+    )
+    select run_id, keyset_id, writer_id, lower($2::int8multirange), $2, attempt, n, first_ms,
+        sizes, received, steps, times, narrow, vals, tier
+    from chunk where run_id = $1 limit 1
+"""
+VALUE = bytes(8)
+
+
+async def refused(lab: Lab, constraint: str, statement: str, *arguments: Any) -> None:
+    """The statement breaks the rule of this name."""
+    with pytest.raises(asyncpg.CheckViolationError) as error:
+        await lab.pool.execute(statement, *arguments)
+    assert error.value.constraint_name == constraint
+
+
+async def logged(lab: Lab, *, blocks: int = 3) -> tuple[UUID, UUID]:
+    """A run and a writer with blocks."""
+    run_id, writer_id = await lab.run(), uuid4()
+    await lab.send(run_id, writer_id, *map(block, range(blocks)))
+    return run_id, writer_id
+
+
+@pytest.mark.parametrize("seq", [0, 2, 4, -1])
+async def test_a_block_is_the_next_of_its_writer(lab: Lab, seq: int) -> None:
+    run_id, writer_id = await logged(lab)
+    with pytest.raises((asyncpg.CheckViolationError, asyncpg.UniqueViolationError)):
+        await lab.pool.execute(COPY_BLOCK, run_id, writer_id, seq, VALUE)
+    await lab.pool.execute(COPY_BLOCK, run_id, writer_id, 3, VALUE)
+    assert await lab.send(run_id, writer_id) == 4
+
+
+async def test_a_block_needs_a_writer(lab: Lab) -> None:
+    run_id, _ = await logged(lab)
+    await refused(lab, "block_follows", COPY_BLOCK, run_id, uuid4(), 0, VALUE)
+    _, other = await logged(lab)
+    await refused(lab, "block_follows", COPY_BLOCK, run_id, other, 3, VALUE)
+
+
+async def test_a_compacted_block_does_not_come_again(lab: Lab) -> None:
+    run_id, writer_id = await logged(lab)
+    await lab.compact(run_id)
+    await lab.send(run_id, writer_id, block(3))
+    for seq in (0, 2):
+        await refused(lab, "block_follows", COPY_BLOCK, run_id, writer_id, seq, VALUE)
+
+
+async def test_a_block_fits_its_keyset(lab: Lab) -> None:
+    run_id, writer_id = await logged(lab)
+    await refused(lab, "block_fits_keyset", COPY_BLOCK, run_id, writer_id, 3, VALUE * 2)
+    await refused(lab, "block_columns_fit", COPY_BLOCK, run_id, writer_id, 3, VALUE + b"x")
+
+
+async def test_an_ended_attempt_gets_no_blocks_and_no_writers(lab: Lab) -> None:
+    run_id, writer_id = await logged(lab)
+    await lab.finish(run_id)
+    await refused(lab, "run_is_open", COPY_BLOCK, run_id, writer_id, 3, VALUE)
+    open_writer = "insert into writer (id, run_id, attempt, opened_by) values ($1, $2, 1, $3)"
+    await refused(lab, "run_is_open", open_writer, uuid4(), run_id, lab.scope.account_id)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update writer set next_seq = 100 where run_id = $1",
+        "update writer set next_seq = 1 where run_id = $1",
+        "update writer set ended_at = now() where run_id = $1",
+        "update writer set attempt = 2 where run_id = $1",
+        "delete from writer where run_id = $1",
+        "update block set vals = vals where run_id = $1",
+        "update block set seq = seq + 10 where run_id = $1",
+        "delete from block where run_id = $1",
+        "update run_keyset set keyset_id = keyset_id where run_id = $1",
+        "delete from run_keyset where run_id = $1",
+        "update keyset set keys = keys where id in (select keyset_id from run_keyset where run_id = $1)",
+        "delete from keyset where id in (select keyset_id from run_keyset where run_id = $1)",
+    ],
+)
+async def test_what_is_logged_stays(lab: Lab, statement: str) -> None:
+    run_id, _ = await logged(lab)
+    await refused(lab, "record_is_append_only", statement, run_id)
+    assert await lab.points(run_id) == points_of(*map(block, range(3)))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["update chunk set vals = vals where run_id = $1", "delete from chunk where run_id = $1"],
+)
+async def test_what_is_compacted_stays(lab: Lab, statement: str) -> None:
+    run_id, _ = await logged(lab)
+    await lab.compact(run_id)
+    await refused(lab, "record_is_append_only", statement, run_id)
+    assert await lab.points(run_id) == points_of(*map(block, range(3)))
+
+
+async def test_a_chunk_brings_no_points(lab: Lab) -> None:
+    run_id, writer_id = await logged(lab)
+    await lab.compact(run_id)
+    await lab.send(run_id, writer_id, block(3))
+    for seqs in ("{[3,4)}", "{[4,5)}", "{[1,2)}", "{[2,5)}"):
+        ranges = [asyncpg.Range(*map(int, seqs[2:-2].split(",")))]
+        await refused(lab, "record_is_append_only", COPY_CHUNK, run_id, ranges)
+    assert await lab.points(run_id) == points_of(*map(block, range(4)))
+
+
+async def test_a_run_has_a_bounded_number_of_series(lab: Lab) -> None:
+    run_id, _ = await logged(lab)
+    keyset_id = await lab.pool.fetchval(
+        "insert into keyset (sha256, keys) select sha256($1), array_agg('k' || n) from generate_series(1, 10000) as n "
+        "returning id",
+        run_id.bytes,
+    )
+    await refused(lab, "run_keys_max", "insert into run_keyset values ($1, $2)", run_id, keyset_id)

@@ -1,0 +1,235 @@
+"""Series and summaries are what was logged, in order, and long ones keep their extremes."""
+
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+
+from db import series, summaries
+from db.access import Role, Scope
+from db.errors import Invalid
+from db.packing import Floats
+from db.series import Curve, XAxis
+from tests.metrics.conftest import START_MS, Lab, block
+
+
+async def curve(lab: Lab, run_id: UUID, key: str = "loss", **more: object) -> Curve:
+    """The only curve there is."""
+    [found] = await series.read(lab.pool, lab.scope, [run_id], [key], **more)  # type: ignore[arg-type]
+    return found
+
+
+async def long_run(lab: Lab, values: Floats, *, compact: bool = True, per_block: int = 10_000) -> UUID:
+    """A run with one series of these values at the steps 0, 1, 2, ..."""
+    run_id, writer_id = await lab.run(), uuid4()
+    for seq, first in enumerate(range(0, len(values), per_block)):
+        part = values[first : first + per_block]
+        await lab.send(run_id, writer_id, block(seq, [part.tolist()], steps=range(first, first + len(part))))
+    if compact:
+        await lab.compact(run_id)
+    return run_id
+
+
+async def test_points_are_in_order_of_step_then_receipt(lab: Lab) -> None:
+    run_id, one, other = await lab.run(), uuid4(), uuid4()
+    await lab.send(run_id, one, block(0, [[1, 2, 3]], steps=[5, 1, 5]))
+    await lab.send(run_id, other, block(0, [[4, 5]], steps=[5, 0]))
+    await lab.send(run_id, one, block(1, [[6], [0]], keys=("loss", "acc"), steps=[5]))
+    for _ in range(2):
+        found = await curve(lab, run_id)
+        assert found.steps.tolist() == [0, 1, 5, 5, 5, 5]
+        assert found.values.tolist() == [5, 2, 1, 3, 4, 6]
+        assert found.x.tolist() == found.steps.tolist()
+        await lab.compact(run_id)
+
+
+async def test_runs_and_keys_come_as_asked(lab: Lab) -> None:
+    runs = [await lab.run() for _ in range(3)]
+    for run_id in runs[:2]:
+        await lab.send(run_id, uuid4(), block(0, keys=("a", "b", "c")))
+    found = await series.read(lab.pool, lab.scope, [runs[1], runs[2], runs[0]], ["c", "missing", "a"])
+    assert [(one.run_id, one.key) for one in found] == [
+        (runs[1], "c"), (runs[1], "a"), (runs[0], "c"), (runs[0], "a"),
+    ]  # fmt: skip
+    assert [one.values.tolist() for one in found] == [[0.25], [0.0], [0.25], [0.0]]
+
+
+async def test_the_newest_attempt_counts_where_attempts_overlap(lab: Lab) -> None:
+    run_id = await lab.run()
+    await lab.send(run_id, uuid4(), block(0, [[0, 1, 2, 3, 4, 5]]))
+    await lab.finish(run_id)
+    await lab.resume(run_id)
+    await lab.send(run_id, uuid4(), block(0, [[30, 40, 41]], steps=[3, 4, 4]))
+    for _ in range(2):
+        found = await curve(lab, run_id)
+        assert found.steps.tolist() == [0, 1, 2, 3, 4, 4, 5]
+        assert found.values.tolist() == [0, 1, 2, 30, 40, 41, 5]
+        assert found.attempts.tolist() == [1, 1, 1, 2, 2, 2, 1]
+        assert (found.count, found.is_exact) == (7, True)
+        assert (await curve(lab, run_id, attempt=1)).values.tolist() == [0, 1, 2, 3, 4, 5]
+        assert (await curve(lab, run_id, attempt=2)).values.tolist() == [30, 40, 41]
+        assert await series.read(lab.pool, lab.scope, [run_id], ["loss"], attempt=3) == []
+        [summary] = (await summaries.page(lab.pool, lab.scope, [run_id]))[run_id]
+        assert (summary.count, summary.first, summary.last, summary.last_step) == (9, 0, 5, 5)
+        await lab.compact(run_id)
+
+
+async def test_time_axes(lab: Lab) -> None:
+    run_id = await lab.run()
+    first = START_MS
+    await lab.send(run_id, uuid4(), block(0, [[1], [1]], keys=("loss", "early"), steps=[0], times=[first]))
+    await lab.send(run_id, uuid4(), block(0, [[2, 3]], steps=[9, 8], times=[first + 500, first + 1500]))
+    await lab.finish(run_id)
+    await lab.resume(run_id)
+    await lab.send(run_id, uuid4(), block(0, [[4]], keys=("early",), steps=[0], times=[first + 10_000]))
+    await lab.send(run_id, uuid4(), block(0, [[5]], steps=[10], times=[first + 10_700]))
+    for _ in range(2):
+        relative = await curve(lab, run_id, x=XAxis.RELATIVE_TIME)
+        assert (relative.x.tolist(), relative.values.tolist()) == ([0, 500, 700, 1500], [1, 2, 5, 3])
+        wall = await curve(lab, run_id, x=XAxis.WALL_TIME)
+        assert wall.x.tolist() == [first, first + 500, first + 1500, first + 10_700]
+        assert wall.x.tolist() == wall.times.tolist()
+        assert wall.values.tolist() == [1, 2, 3, 5]
+        await lab.compact(run_id)
+
+
+def noisy(n: int, *, odd: bool = False) -> Floats:
+    """Values with lone spikes."""
+    values = np.sin(np.arange(n) / 1000) + np.random.default_rng(1).standard_normal(n) / 100
+    values[n // 3] = 1e6
+    values[n // 7] = -1e6
+    if odd:
+        values[n // 5], values[n // 2] = np.nan, np.inf
+    return values
+
+
+@pytest.mark.parametrize("odd", [False, True])
+@pytest.mark.parametrize(
+    ("n", "compact", "max_points"), [(900, False, 100), (30_000, True, 1_000), (70_000, True, 200)]
+)
+async def test_a_long_series_keeps_its_extremes(lab: Lab, n: int, compact: bool, max_points: int, odd: bool) -> None:
+    values = noisy(n, odd=odd)
+    run_id = await long_run(lab, values, compact=compact)
+    found = await curve(lab, run_id, max_points=max_points)
+    assert (found.count, found.is_exact) == (n, False)
+    assert max_points / 4 < len(found.steps) <= max_points
+    assert found.steps.tolist() == sorted(set(found.steps.tolist()))
+    assert np.array_equal(found.values, values[found.steps], equal_nan=True)
+    assert {0, n - 1, n // 3, n // 7} <= set(found.steps.tolist())
+    assert {*np.flatnonzero(~np.isfinite(values))} <= set(found.steps.tolist())
+    assert found.times.tolist() == [START_MS + step for step in found.steps.tolist()]
+    again = await curve(lab, run_id, max_points=max_points)
+    assert again.steps.tolist() == found.steps.tolist()
+
+
+async def test_every_group_keeps_first_last_lowest_and_highest(lab: Lab) -> None:
+    values = noisy(4_096)
+    run_id = await long_run(lab, values)
+    found = await curve(lab, run_id, max_points=1_024)
+    size = 16  # 256 groups of 16 points, 4 kept of each
+    expected = set()
+    for first in range(0, 4_096, size):
+        group = values[first : first + size]
+        expected |= {first, first + size - 1, first + int(group.argmin()), first + int(group.argmax())}
+    assert set(found.steps.tolist()) == expected
+
+
+async def test_groups_stay_where_they_are_while_a_series_grows(lab: Lab) -> None:
+    values = noisy(3_000)
+    run_id, writer_id = await lab.run(), uuid4()
+    await lab.send(run_id, writer_id, block(0, [values[:2_100].tolist()]))
+    early = await curve(lab, run_id, max_points=400)
+    await lab.send(run_id, writer_id, block(1, [values[2_100:].tolist()], steps=range(2_100, 3_000)))
+    late = await curve(lab, run_id, max_points=400)
+    whole_groups = 2_100 // 32 * 32
+    assert [step for step in late.steps if step < whole_groups] == [step for step in early.steps if step < whole_groups]
+
+
+async def test_a_short_series_is_answered_whole(lab: Lab) -> None:
+    run_id = await long_run(lab, noisy(100))
+    found = await curve(lab, run_id, max_points=100)
+    assert (len(found.steps), found.is_exact) == (100, True)
+    with pytest.raises(Invalid) as refused:
+        await curve(lab, run_id, max_points=4)
+    assert refused.value.path == "maxPoints"
+
+
+async def test_a_long_series_is_drawn_from_its_tiers_only_when_in_order(lab: Lab) -> None:
+    values = noisy(70_000)
+    in_order = await long_run(lab, values)
+    shuffled, writer_id = await lab.run(), uuid4()
+    for seq, first in enumerate([60_000, 0, 10_000, 50_000, 20_000, 40_000, 30_000]):
+        part = values[first : first + 10_000]
+        await lab.send(shuffled, writer_id, block(seq, [part.tolist()], steps=range(first, first + 10_000)))
+    await lab.send(shuffled, uuid4(), block(0, [[9.0]], steps=[5]))
+    await lab.compact(shuffled)
+    tail = noisy(3)
+    await lab.send(in_order, uuid4(), block(0, [tail.tolist()], steps=[70_000, 70_001, 70_002]))
+    for run_id, count in ((in_order, 70_003), (shuffled, 70_001)):
+        found = await curve(lab, run_id, max_points=1_000)
+        assert (found.count, len(found.steps) <= 1_000) == (count, True)
+        assert {0, 70_000 // 3, 70_000 // 7} <= set(found.steps.tolist())
+        assert np.array_equal(np.diff(found.steps) > 0, np.ones(len(found.steps) - 1, bool))
+    assert (await curve(lab, in_order, max_points=1_000)).steps[-1] == 70_002
+
+
+async def test_a_request_that_would_read_too_much_is_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = await long_run(lab, noisy(1_000))
+    monkeypatch.setattr(series, "POINTS_READ_MAX", 999)
+    with pytest.raises(Invalid) as refused:
+        await curve(lab, run_id)
+    assert refused.value.limit == "999 points"
+
+
+async def test_summaries_come_in_pages_by_key(lab: Lab) -> None:
+    run_id, other = await lab.run(), await lab.run()
+    keys = ["val/loss", "val/acc", "train/loss", "Z", "é", "a_b", "a%b"]
+    await lab.send(run_id, uuid4(), block(0, keys=keys[:4]))
+    await lab.compact(run_id)
+    await lab.send(run_id, uuid4(), block(0, keys=keys[2:]))
+    await lab.send(other, uuid4(), block(0, keys=["val/loss"]))
+
+    async def page(**more: object) -> list[str]:
+        found = await summaries.page(lab.pool, lab.scope, [run_id, other], **more)  # type: ignore[arg-type]
+        return [summary.key for summary in found[run_id]]
+
+    assert await page() == sorted(keys)
+    assert await page(limit=3) == sorted(keys)[:3]
+    assert await page(limit=2, after=sorted(keys)[2]) == sorted(keys)[3:5]
+    assert await page(prefix="val/") == ["val/acc", "val/loss"]
+    assert await page(prefix="a_") == ["a_b"]
+    assert await page(prefix="val/", after="val/acc") == ["val/loss"]
+    assert await summaries.count(lab.pool, lab.scope, run_id, "") == len(keys)
+    assert await summaries.count(lab.pool, lab.scope, run_id, "val/") == 2
+    latest = await summaries.latest(lab.pool, lab.scope, [run_id, other])
+    assert latest[run_id]["train/loss"].count == 2
+    assert set(latest[other]) == {"val/loss"}
+
+
+async def test_a_summary_tells_the_extremes_and_where_they_are(lab: Lab) -> None:
+    run_id = await lab.run()
+    nan, inf = float("nan"), float("inf")
+    await lab.send(
+        run_id, uuid4(), block(0, [[4, -2, nan, 7, -2, inf], [nan] * 6], keys=("a", "b"), steps=[9, 3, 1, 6, 2, 8])
+    )
+    for _ in range(2):
+        found = (await summaries.latest(lab.pool, lab.scope, [run_id]))[run_id]
+        a, b = found["a"], found["b"]
+        assert (a.count, a.non_finite, a.last, a.last_step) == (6, 2, 4, 9)
+        assert (a.min, a.min_step, a.max, a.max_step) == (-2, 2, 7, 6)
+        assert np.isnan(a.first)
+        assert (b.count, b.non_finite, b.min, b.min_step, b.max, b.max_step) == (6, 6, None, None, None, None)
+        await lab.compact(run_id)
+
+
+async def test_what_is_not_granted_is_not_read(lab: Lab) -> None:
+    run_id = await lab.run()
+    await lab.send(run_id, uuid4(), block(0))
+    [project_id] = lab.scope.roles
+    stranger = Scope(uuid4(), "stranger", True, {})
+    logger = Scope(uuid4(), "logger", False, {project_id: Role.LOGGER})
+    viewer = Scope(uuid4(), "viewer", False, {project_id: Role.VIEWER})
+    for scope, count in ((stranger, 0), (logger, 0), (viewer, 1)):
+        assert len(await series.read(lab.pool, scope, [run_id], ["loss"])) == count
+        assert len((await summaries.latest(lab.pool, scope, [run_id]))[run_id]) == count
+        assert await summaries.count(lab.pool, scope, run_id, "") == count
