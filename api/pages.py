@@ -1,10 +1,12 @@
 """The built pages: GraphiQL and its hashed files."""
 
+import json
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -17,6 +19,20 @@ GRAPHIQL_CSP: Final = (
     "frame-ancestors 'none'; form-action 'none'"
 )
 NOT_BUILT: Final = "The GraphiQL page is not built. Run `make dashboard` (it needs the npm registry once)."
+
+
+RUN: Final = """query Run($id: ID!) {
+  run(id: $id) {
+    name status createdBy { name } startedAt finishedAt durationSeconds
+    experiment { name project { name } }
+    params { nodes { key value } }
+    metrics { nodes { key last min max count } }
+    tags { key value }
+    artifacts { nodes { path state sizeBytes download { url } } }
+    source { commit branch dirty entryPoint }
+  }
+}
+"""
 
 
 class HashedFiles(StaticFiles):
@@ -38,11 +54,18 @@ async def graphiql(_: Request) -> Response:
     return FileResponse(page, headers=headers, media_type="text/html")
 
 
+async def run(request: Request) -> Response:
+    """The explorer with this run; what to ask stands behind the #, which no log sees."""
+    variables = json.dumps({"id": str(request.path_params["id"])})
+    return RedirectResponse(f"/graphiql#q={quote(RUN)}&v={quote(variables)}")
+
+
 def routes(*, with_graphiql: bool) -> list[BaseRoute]:
     """The routes of the pages that are switched on."""
     if not with_graphiql:
         return []
     return [
         Route("/graphiql", graphiql, methods=["GET"]),
+        Route("/r/{id:uuid}", run, methods=["GET"]),
         Mount("/assets", HashedFiles(directory=DIST / "assets", check_dir=False)),
     ]

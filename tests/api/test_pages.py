@@ -1,0 +1,48 @@
+"""The pages that the server gives everybody; what they show is asked with the token of who looks."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+from graphql import parse, validate
+
+from api import pages
+from api.schema import schema
+from tests.conftest import Server, new_id
+
+
+async def test_link_of_a_run_opens_it_in_the_explorer(server: Server) -> None:
+    run_id = new_id()
+    async with httpx.AsyncClient() as http:
+        response = await http.get(f"{server.url}/r/{run_id}")
+    location = urlsplit(response.headers["location"])
+    assert (response.status_code, location.path, location.query) == (307, "/graphiql", "")
+    given = parse_qs(location.fragment)
+    assert run_id in given["v"][0]
+    assert validate(schema._schema, parse(given["q"][0])) == []
+
+
+async def test_link_that_is_no_run_is_not_found(server: Server) -> None:
+    async with httpx.AsyncClient() as http:
+        for path in ("/r/x", "/r/", "/r/../graphql", "/r/%00"):
+            assert (await http.get(server.url + path)).status_code in {404, 405}
+
+
+async def test_explorer_is_served_by_us_alone(server: Server) -> None:
+    async with httpx.AsyncClient() as http:
+        page = await http.get(f"{server.url}/graphiql")
+        home = await http.get(server.url)
+    assert home.headers["location"] == "/graphiql"
+    if page.status_code == 503:
+        assert page.text == pages.NOT_BUILT
+    else:
+        assert "unsafe-eval" not in page.headers["content-security-policy"]
+        assert "default-src 'self'" in page.headers["content-security-policy"]
+        assert "://" not in page.text.replace("http://www.w3.org", "")
+    for name in ("x-content-type-options", "referrer-policy", "x-frame-options"):
+        assert name in page.headers
+
+
+async def test_health_is_open_to_everybody(server: Server) -> None:
+    async with httpx.AsyncClient() as http:
+        assert (await http.get(f"{server.url}/healthz")).text == "ok"
+        assert (await http.get(f"{server.url}/readyz")).json() == {"database": "ok"}
