@@ -20,9 +20,11 @@ from graphql import (
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
+    NoSchemaIntrospectionCustomRule,
     OperationType,
     get_operation_ast,
     parse,
+    specified_rules,
     validate,
 )
 from graphql.execution import ExecutionResult
@@ -83,6 +85,9 @@ class GraphQLEndpoint:
     def __init__(self, deps: Deps, schema: GraphQLSchema) -> None:
         self._deps = deps
         self._schema = schema
+        self._rules = specified_rules
+        if not deps.settings.introspection:
+            self._rules += (NoSchemaIntrospectionCustomRule,)
         self._documents: OrderedDict[str, DocumentNode] = OrderedDict()
 
     async def __call__(self, request: Request) -> Response:
@@ -141,7 +146,7 @@ class GraphQLEndpoint:
             return None, [GraphQLError(error.message, error.nodes, error.source, error.positions, extensions=BAD)]
         except RecursionError:
             return None, [GraphQLError("the document is nested too deep", extensions={"code": Code.QUERY_TOO_COMPLEX})]
-        found = validate(self._schema, document, max_errors=errors.MESSAGES_MAX)
+        found = validate(self._schema, document, self._rules, max_errors=errors.MESSAGES_MAX)
         if found:
             return None, found
         self._documents[text] = document

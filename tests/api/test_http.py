@@ -4,12 +4,17 @@ import asyncio
 import gzip
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from api.app import make_app
+from settings import Settings
 from tests.conftest import Client, Server
 
 VIEWER = {"query": "{ viewer { name } }"}
@@ -206,3 +211,37 @@ async def test_deep_document_is_refused(client: Client) -> None:
         assert "recursion" not in answer.text
         assert answer.status_code == 200
         assert answer.json()["errors"]
+
+
+async def test_schema_can_be_kept_to_oneself(server: Server) -> None:
+    asked = "{ __schema { types { name } } }"
+    shown = await post(server, json.dumps({"query": asked}).encode())
+    assert len(shown.json()["data"]["__schema"]["types"]) > 50
+
+    settings = replace(server.settings, introspection=False)
+    async with client_of(settings) as http:
+        headers = {"Authorization": f"Bearer {server.token}"}
+        hidden = (await http.post("/graphql", json={"query": asked}, headers=headers)).json()
+        answered = (await http.post("/graphql", json=VIEWER, headers=headers)).json()
+    assert hidden["errors"][0]["extensions"]["code"] == "VALIDATION"
+    assert answered["data"]["viewer"]["name"] == "admin"
+
+
+async def test_pages_can_be_switched_off(server: Server) -> None:
+    async with client_of(replace(server.settings, graphiql=False)) as http:
+        assert (await http.get("/graphiql")).status_code == 404
+        assert (await http.get("/healthz")).status_code == 200
+
+
+@asynccontextmanager
+async def client_of(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of another API process with other settings, inside this one."""
+    app = make_app(settings)
+    async with app.router.lifespan_context(app) as state:
+
+        async def with_state(scope: Any, receive: Any, send: Any) -> None:
+            await app({**scope, "state": dict(state or {})}, receive, send)
+
+        transport = httpx.ASGITransport(with_state)
+        async with httpx.AsyncClient(transport=transport, base_url=settings.url) as http:
+            yield http
