@@ -4,7 +4,6 @@ import asyncio
 import logging
 import signal
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Final, cast
 
 from arq.connections import ArqRedis
@@ -14,7 +13,7 @@ from db.pool import open_pool
 from settings import Settings, SettingsError
 from storage.store import open_store
 from workers import artifacts, queue, series, sweep
-from workers.work import Deps, Job, Sweep, keep_sweeping, keep_working
+from workers.work import Deps, Job, Sweep, ended, keep_sweeping, keep_working
 
 JOBS: Final[tuple[Job[Any], ...]] = (artifacts.JOB,)
 SWEEPS: Final[tuple[Sweep, ...]] = (*sweep.SWEEPS, *series.SWEEPS)
@@ -61,8 +60,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         working += [tasks.create_task(keep_sweeping(deps, each), name=each.name) for each in SWEEPS]
         log.info("worker is ready")
         await stop.wait()
-        for task in working:
-            task.cancel()
+        await ended(working)
 
 
 async def keep_listening(url: str, bells: Bells) -> None:
@@ -80,6 +78,8 @@ async def keep_listening(url: str, bells: Bells) -> None:
             if is_heard:
                 log.warning("Redis does not answer (%s); looking every few seconds instead", type(error).__name__)
                 is_heard = False
+        except Exception:
+            log.exception("arq failed")
         await asyncio.sleep(LISTEN_AGAIN_S)
 
 
@@ -105,10 +105,9 @@ async def _listen(redis: ArqRedis, bells: Bells) -> None:
         job_deserializer=queue.loads,
         log_results=False,
     )
+    running = asyncio.create_task(worker.main(), name="arq")
     try:
-        await worker.async_run()
+        await asyncio.wait([running])  # not awaited itself: arq may overhear that it is cancelled
+        running.result()
     finally:
-        for task in worker.tasks.values():
-            task.cancel()
-        with suppress(Exception):
-            await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+        await ended([running, *worker.tasks.values()], again_s=0.3)

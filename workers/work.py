@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from db.pool import Pool
 from settings import Settings
 from storage.store import Store
 
 Item = TypeVar("Item")
+
+CANCEL_AGAIN_S: Final = 2.5
+CANCELS_MAX: Final = 3
 
 log = logging.getLogger(__name__)
 
@@ -82,3 +85,14 @@ async def keep_sweeping(deps: Deps, sweep: Sweep) -> None:
         except Exception:
             log.exception("%s failed", sweep.name)
         await asyncio.sleep(sweep.every_s)
+
+
+async def ended(tasks: Collection[asyncio.Task[Any]], *, again_s: float = CANCEL_AGAIN_S) -> None:
+    """Cancel the tasks until all have ended, three times at most: libraries sometimes overhear the first time."""
+    left = set(tasks)
+    for _ in range(CANCELS_MAX):
+        if not left:
+            return
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=again_s)
