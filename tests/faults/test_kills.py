@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -21,12 +20,12 @@ import runstone
 from deploy.local.home import free_port
 from settings import Settings
 from tests.conftest import Running, Server, new_id
+from tests.parts import pid_of
 
 ROOT = Path(__file__).parents[2]
 STEPS = 400
 FILES = 12
 SETTLED_S = 90.0
-PARTS = ("api", "worker", "postgres", "redis", "s3")
 
 
 @pytest.fixture(scope="module")
@@ -35,28 +34,6 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("victim")
     with Running(Settings(home=home, port=free_port("127.0.0.1"))) as started:
         yield started
-
-
-def pid_of(server: Server, part: str) -> int:
-    """The process that serves this part."""
-    settings = server.settings
-    assert settings.s3 is not None
-    if part == "worker":
-        return next(
-            process.pid
-            for process in psutil.Process().children(recursive=True)
-            if process.cmdline()[-2:] == ["-m", "workers"]
-            and process.environ().get("RUNSTONE_PORT") == str(settings.port)
-        )
-    url = {
-        "api": settings.url,
-        "postgres": settings.database_url,
-        "redis": settings.redis_url,
-        "s3": settings.s3.endpoint_url,
-    }[part]
-    port = urlsplit(url or "").port
-    listening = (each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN)
-    return next(each.pid for each in listening if each.laddr and each.laddr.port == port and each.pid)
 
 
 CREATE = """
@@ -159,7 +136,7 @@ async def upload_story(server: Server, folder: Path) -> str:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", ["api", "worker", "postgres", "redis", "s3"])
 async def test_killing_a_part_loses_and_doubles_nothing(victim: Server, tmp_path: Path, part: str) -> None:
     stubborn = Stubborn(victim)
     run_id, writer_id = new_id(), str(uuid.uuid4())
