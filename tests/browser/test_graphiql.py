@@ -49,6 +49,7 @@ async def test_runs_are_logged_and_compared_from_the_examples(explorer: Explorer
 
     assert [run["name"] for run in compared["runs"]] == [first, second]
     assert compared["metrics"][0]["delta"] == [0, 0]
+    await expect(explorer.page.locator(".graphiql-response")).to_contain_text("[0.5,\u00a00.5]")
 
 
 async def log_run(explorer: Explorer) -> str:

@@ -1,4 +1,5 @@
 import { type GraphiQLPlugin, useGraphiQL, useGraphiQLActions } from "@graphiql/react";
+import { Kind, parse } from "graphql";
 import { EXAMPLES, type Example } from "./examples";
 import { newestRuns } from "./fetcher";
 import { filled } from "./variables";
@@ -12,9 +13,15 @@ function ExamplesIcon() {
   );
 }
 
+function factsOf({ query }: Example) {
+  const documentAST = parse(query);
+  const operations = documentAST.definitions.filter((node) => node.kind === Kind.OPERATION_DEFINITION);
+  return { documentAST, operations, operationName: operations[0]?.name?.value ?? "" };
+}
+
 /** Fills the current tab if it is empty, else a new one. */
 function useOpen(): (example: Example) => Promise<void> {
-  const { addTab } = useGraphiQLActions();
+  const { addTab, setOperationFacts } = useGraphiQLActions();
   const fetcher = useGraphiQL((state) => state.fetcher);
   const queryEditor = useGraphiQL((state) => state.queryEditor);
   const variableEditor = useGraphiQL((state) => state.variableEditor);
@@ -26,6 +33,7 @@ function useOpen(): (example: Example) => Promise<void> {
     }
     queryEditor?.setValue(example.query);
     variableEditor?.setValue(variables);
+    setOperationFacts(factsOf(example)); // which GraphiQL finds out later: press play at once and it names the old operation
     queryEditor?.focus();
   };
 }

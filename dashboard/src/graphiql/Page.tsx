@@ -2,7 +2,7 @@ import { HISTORY_PLUGIN } from "@graphiql/plugin-history";
 import { GraphiQL } from "graphiql";
 import { useCallback, useMemo, useState } from "react";
 import { Brand } from "./Brand";
-import { CopyLink, EditorType, FollowSystemTheme } from "./editors";
+import { CopyLink, EditorType, FoldColumns, FollowSystemTheme } from "./editors";
 import { EXAMPLES } from "./examples";
 import { EXAMPLES_PLUGIN } from "./ExamplesPanel";
 import { fetcherWith } from "./fetcher";
@@ -72,6 +72,7 @@ export function Page({ fragment }: { fragment: Fragment }) {
         </GraphiQL.Toolbar>
         <EditorType />
         <FollowSystemTheme />
+        <FoldColumns />
       </GraphiQL>
       {need && <TokenBox key={need} need={need} onToken={connect} onClose={() => setNeed(null)} />}
     </>

@@ -14,6 +14,36 @@ export function EditorType() {
   return null;
 }
 
+const SCALAR = String.raw`(?:"(?:[^"\\\n]|\\.)*"|[-\w.+]+)`;
+const COLUMN = new RegExp(String.raw`\[\n(?: +${SCALAR},?\n){1,24} +\]`, "g");
+const WIDTH = 72;
+
+/** The same JSON with short lists of plain values on one line each. */
+export function folded(json: string): string {
+  return json.replace(COLUMN, (column) => {
+    const line = `[${column.slice(1, -1).trim().replace(/\n +/g, " ")}]`;
+    return line.length <= WIDTH ? line : column;
+  });
+}
+
+/** Shows the columns of an answer, such as one value per compared run, side by side rather than one below the other. */
+export function FoldColumns() {
+  const editor = useGraphiQL((state) => state.responseEditor);
+  useEffect(() => {
+    function fold(): void {
+      const shown = editor?.getValue() ?? "";
+      const better = folded(shown);
+      if (better !== shown) {
+        editor?.setValue(better);
+      }
+    }
+    // Not at once: the editor's other listeners still expect the text that they are told about.
+    const listening = editor?.onDidChangeModelContent(() => queueMicrotask(fold));
+    return () => listening?.dispose();
+  }, [editor]);
+  return null;
+}
+
 /** Keeps the editors' colours with the system's, like those of the page, also when it turns dark while the page is open. */
 export function FollowSystemTheme() {
   const { setTheme } = useGraphiQLActions();
