@@ -30,6 +30,7 @@ class Waiting:
     """A batch whose sender waits for `stored`."""
 
     batch: Batch
+    size_bytes: int
     stored: asyncio.Future[bool]
 
 
@@ -88,9 +89,9 @@ class Committer:
         """
         if self._closed or len(self._waiting) >= self._waiting_max or self._waiting_bytes >= self._waiting_bytes_max:
             raise Unavailable("too many batches of points wait to be stored", hint="send it again after 1 second")
-        waiting = Waiting(batch, asyncio.get_running_loop().create_future())
+        waiting = Waiting(batch, batch.size_bytes, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
-        self._waiting_bytes += batch.size_bytes
+        self._waiting_bytes += waiting.size_bytes
         self._wake.set()
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -146,9 +147,9 @@ class Committer:
         size_bytes = 0
         while self._waiting and len(group) < count_max and size_bytes < self._group_bytes_max:
             waiting = self._waiting.popleft()
-            self._waiting_bytes -= waiting.batch.size_bytes
+            self._waiting_bytes -= waiting.size_bytes
             if not waiting.stored.done():
-                size_bytes += waiting.batch.size_bytes
+                size_bytes += waiting.size_bytes
                 group.append(waiting)
         return group
 

@@ -1,7 +1,8 @@
 """Series: reading the points of many runs and keys as columns, whole or summed up."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby
 from operator import itemgetter
@@ -18,7 +19,9 @@ from db.packing import Floats, Ints
 from db.pool import Conn
 
 SERIES_MAX: Final = 10_000  # of one request
-POINTS_READ_MAX: Final = 20_000_000  # of one request, before it is summed up
+POINTS_READ_MAX: Final = 10_000_000  # of one request that is summed up
+POINTS_ANSWERED_MAX: Final = 2_000_000  # of one request that is answered whole
+POINTS_AT_ONCE: Final = 1_000_000  # in memory
 MAX_POINTS_MIN: Final = 5
 TIER_FROM: Final = 64  # a series this many times longer than what is asked for is read from its tiers
 
@@ -52,11 +55,12 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A series that the viewer sees; `is_long` when its tiers do."""
+    """A series that the viewer sees; `is_long` when its tiers do. `points` is how many are to be read of its chunks."""
 
     run_id: UUID
     key: str
     is_long: bool
+    points: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +103,28 @@ async def read(
     if max_points is not None and max_points < MAX_POINTS_MIN:
         raise Invalid(f"maxPoints is {max_points}", path="maxPoints", limit=f"at least {MAX_POINTS_MIN}")
     asked = await _asked(conn, scope, run_ids, keys, attempt, max_points)
-    parts = await _parts(conn, asked, attempt)
-    unordered = [series for series in asked if series.is_long and not _is_in_order(parts[series.run_id, series.key])]
-    parts |= await _parts(conn, [_Asked(series.run_id, series.key, False) for series in unordered], attempt)
-    origins = await _origins(conn, asked) if x is XAxis.RELATIVE_TIME else {}
-    return [
-        _curve(series, found, x, origins, max_points) for series in asked if (found := parts[series.run_id, series.key])
-    ]
+    curves: list[Curve] = []
+    for batch in _batches(asked):
+        parts = await _parts(conn, batch, attempt)
+        unordered = [one for one in batch if one.is_long and not _is_in_order(parts[one.run_id, one.key])]
+        parts |= await _parts(conn, [replace(one, is_long=False) for one in unordered], attempt)
+        origins = await _origins(conn, batch) if x is XAxis.RELATIVE_TIME else {}
+        curves += await asyncio.to_thread(_curves, batch, parts, x, origins, max_points)
+    return curves
+
+
+def _batches(asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:
+    """The series in parts that fit into memory, or of one that is larger."""
+    batch: list[_Asked] = []
+    points = 0
+    for series in asked:
+        if batch and points + series.points > POINTS_AT_ONCE:
+            yield batch
+            batch, points = [], 0
+        batch.append(series)
+        points += series.points
+    if batch:
+        yield batch
 
 
 SIZES = """
@@ -130,17 +149,18 @@ async def _asked(
     rows = await conn.fetch(SIZES, run_ids, *scope.sight, keys)
     if len(rows) > SERIES_MAX:
         raise Invalid(f"that are {len(rows)} series", limit=f"{SERIES_MAX} series", hint="ask for fewer runs or keys")
-    long_from = POINTS_READ_MAX if max_points is None else TIER_FROM * max_points
-    asked, total = [], 0
+    asked = []
     for row in rows:
-        is_long = max_points is not None and row["count"] >= long_from and (row["attempt"] == 1 or attempt is not None)
-        asked.append(_Asked(row["id"], row["key"], is_long))
-        total += row["count"] * packing.LANDMARKS // packing.TIER_GROUP if is_long else row["count"]
-    if total > POINTS_READ_MAX:
+        is_single = row["attempt"] == 1 or attempt is not None
+        is_long = max_points is not None and is_single and row["count"] >= TIER_FROM * max_points
+        points = row["count"] * packing.LANDMARKS // packing.TIER_GROUP if is_long else row["count"]
+        asked.append(_Asked(row["id"], row["key"], is_long, points))
+    total, limit = sum(one.points for one in asked), POINTS_ANSWERED_MAX if max_points is None else POINTS_READ_MAX
+    if total > limit:
         raise Invalid(
             f"that would read {total} points",
-            limit=f"{POINTS_READ_MAX} points",
-            hint="ask for fewer runs or keys, or set maxPoints lower",
+            limit=f"{limit} points",
+            hint="ask for fewer runs or keys, or set maxPoints" + ("" if max_points is None else " lower"),
         )
     return asked
 
@@ -275,6 +295,19 @@ def _is_in_order(parts: list[_Part]) -> bool:
 
 def _increases(numbers: Ints) -> bool:
     return bool((numbers[1:] > numbers[:-1]).all())
+
+
+def _curves(
+    asked: Sequence[_Asked],
+    parts: dict[tuple[UUID, str], list[_Part]],
+    x: XAxis,
+    origins: dict[tuple[UUID, int], int],
+    max_points: int | None,
+) -> list[Curve]:
+    """The curves of the series that have points. All of it is computing."""
+    return [
+        _curve(series, found, x, origins, max_points) for series in asked if (found := parts[series.run_id, series.key])
+    ]
 
 
 def _curve(

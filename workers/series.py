@@ -2,6 +2,7 @@
 
 import logging
 from typing import Final
+from uuid import UUID
 
 from db import chunks
 from workers.work import Deps, Sweep
@@ -11,14 +12,20 @@ log = logging.getLogger(__name__)
 
 async def compact(deps: Deps) -> None:
     """Compact the runs that are due, a bounded part of each in turn, until none is."""
-    blocks = 0
     while run_ids := await chunks.due(deps.pool):
-        compacted = sum([await chunks.compact(deps.pool, run_id) for run_id in run_ids])
-        blocks += compacted
-        if not compacted:  # another worker has them
+        blocks = sum([await _compact(deps, run_id) for run_id in run_ids])
+        if not blocks:  # another worker has them
             break
-    if blocks:
-        log.debug("%d blocks are compacted", blocks)
+        log.debug("%d blocks of %d runs are compacted", blocks, len(run_ids))
+
+
+async def _compact(deps: Deps, run_id: UUID) -> int:
+    """How many blocks became chunks; a run that cannot be compacted keeps no other from it."""
+    try:
+        return await chunks.compact(deps.pool, run_id)
+    except Exception:
+        log.exception("run %s is not compacted", run_id)
+        return 0
 
 
 SWEEPS: Final = (Sweep("compact series", compact, every_s=2),)

@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from db import ids
-from db.errors import Invalid, NotFound, RunSealed, SeqConflict, Unavailable
+from db.errors import Invalid, NotFound, RunSealed, SeqConflict
 from db.metrics import Columns, Point
-from tests.metrics.conftest import Lab, block, points_of
+from tests.metrics.conftest import Lab, block, points_of, while_away
 
 
 async def test_a_batch_sent_again_is_stored_once(lab: Lab) -> None:
@@ -146,7 +146,7 @@ async def deliver(lab: Lab, run_id: UUID, writer_id: UUID, one: Columns) -> None
     """Send the block at some time, again and again until it is stored."""
     while True:
         await asyncio.sleep(random.random() / 20)
-        with suppress(SeqConflict, Unavailable):
+        with while_away(), suppress(SeqConflict):
             await lab.send(run_id, writer_id, one)
             return
 

@@ -175,10 +175,20 @@ async def test_a_long_series_is_drawn_from_its_tiers_only_when_in_order(lab: Lab
 
 async def test_a_request_that_would_read_too_much_is_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = await long_run(lab, noisy(1_000))
-    monkeypatch.setattr(series, "POINTS_READ_MAX", 999)
-    with pytest.raises(Invalid) as refused:
-        await curve(lab, run_id)
-    assert refused.value.limit == "999 points"
+    monkeypatch.setattr(series, "POINTS_ANSWERED_MAX", 999)
+    monkeypatch.setattr(series, "POINTS_READ_MAX", 99)
+    for max_points, limit in ((None, "999 points"), (500, "99 points")):
+        with pytest.raises(Invalid) as refused:
+            await curve(lab, run_id, max_points=max_points)
+        assert refused.value.limit == limit
+
+
+async def test_many_series_are_read_in_parts_that_fit_into_memory(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [await long_run(lab, noisy(1_000) + number) for number in range(5)]
+    monkeypatch.setattr(series, "POINTS_AT_ONCE", 2_500)
+    found = await series.read(lab.pool, lab.scope, runs, ["loss"], x=XAxis.RELATIVE_TIME)
+    assert [one.run_id for one in found] == runs
+    assert [one.values[0] - found[0].values[0] for one in found] == pytest.approx([0, 1, 2, 3, 4])
 
 
 async def test_summaries_come_in_pages_by_key(lab: Lab) -> None:

@@ -5,8 +5,6 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -16,22 +14,12 @@ from db.errors import Unavailable
 from db.metrics import Columns
 from settings import Settings
 from tests.deploy.processes import children, healed
-from tests.metrics.conftest import Lab, block, points_of
+from tests.metrics.conftest import Lab, block, points_of, while_away
 
 KILLS = 6
 WRITERS = 8
 KEYS = ("loss", "acc")
 AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-
-
-@contextmanager
-def while_away() -> Iterator[None]:
-    """Let pass what the absence of the database explains, and nothing else."""
-    try:
-        yield
-    except Exception as error:
-        if not isinstance(errors.known(error), Unavailable):
-            raise
 
 
 class Journal:
