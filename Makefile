@@ -5,7 +5,7 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test lint schema dashboard bench torture lock clean
+.PHONY: help run install test lint schema dashboard browser lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -21,13 +21,14 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@sh deploy/with_python.sh deploy/install.py
 	@touch $@
 
-test: $(INSTALLED) ## Run the tests on real services; ARGS="-k name" runs some
+test: $(INSTALLED) dashboard browser ## Run the tests on real services; ARGS="-k name" runs some
 	$(PYTHON) -P -m pytest $(or $(ARGS),--cov --cov-report=term --cov-fail-under=90)
 
 lint: $(INSTALLED) ## Check style, format and types
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	$(PYTHON) dashboard/build.py --check
 
 schema: $(INSTALLED) ## Write schema.graphql from the code
 	$(PYTHON) -P -m api.schema > schema.graphql.new
@@ -36,16 +37,13 @@ schema: $(INSTALLED) ## Write schema.graphql from the code
 dashboard: $(INSTALLED) ## Build the GraphiQL page
 	$(PYTHON) dashboard/build.py
 
-bench: $(INSTALLED) ## Measure the goals of docs and print the figures
-	$(PYTHON) -P -m benchmarks $(ARGS)
-
-torture: $(INSTALLED) ## Kill, cut and freeze parts under load, and count what is lost
-	$(PYTHON) -P -m benchmarks.torture $(ARGS)
+browser: ## Install Chromium for the browser tests, where that is allowed
+	@command -v chromium >/dev/null || sh deploy/install_browser.sh
 
 lock: ## Resolve pyproject.toml into requirements.lock (needs uv: pip install uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --all-extras \
 	    pyproject.toml -o requirements.lock
 
 clean: ## Remove what was installed and built; the data in RUNSTONE_HOME stays
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.*
+	rm -rf .venv build dist dashboard/dist dashboard/build dashboard/node_modules .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,10 +1,12 @@
 """The built pages: GraphiQL and its hashed files."""
 
 import json
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -15,7 +17,7 @@ DIST: Final = Path(__file__).parent.parent / "dashboard" / "dist"
 
 GRAPHIQL_CSP: Final = (
     "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
-    "img-src 'self' data:; worker-src 'self' blob:; connect-src 'self'; object-src 'none'; base-uri 'none'; "
+    "img-src 'self' data:; worker-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; "
     "frame-ancestors 'none'; form-action 'none'"
 )
 NOT_BUILT: Final = "The GraphiQL page is not built. Run `make dashboard` (it needs the npm registry once)."
@@ -36,11 +38,17 @@ RUN: Final = """query Run($id: ID!) {
 
 
 class HashedFiles(StaticFiles):
-    """Files whose name changes with their content: kept by the browser for ever."""
+    """Files whose name changes with their content: kept by the browser for ever, sent as packed by the build."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """The file, or 404."""
-        response = await super().get_response(path, scope)
+        accepted = Headers(scope=scope).get("accept-encoding", "")
+        packed = "gzip" in accepted and self.lookup_path(f"{path}.gz")[1] is not None
+        response = await super().get_response(f"{path}.gz" if packed else path, scope)
+        if packed:
+            response.headers["Content-Encoding"] = "gzip"
+            response.headers["Content-Type"] = guess_type(path)[0] or "application/octet-stream"
+        response.headers["Vary"] = "Accept-Encoding"
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
 
