@@ -24,13 +24,18 @@ PATIENCE_AT_EXIT_S: Final = 15.0
 
 
 def wait_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
-    """What the work on the loop gives; an interrupt here cancels it there."""
+    """What the work on the loop gives; an interrupt here cancels it there.
+
+    A failure is raised from here, without the stack of the other thread: that is of no use to who called.
+    """
     if threading.current_thread() is _background.thread:
         work.close()
         raise RuntimeError("this would wait for the thread that it runs on; use runstone.Client there")
     future = asyncio.run_coroutine_threadsafe(work, loop)
     try:
         return future.result()
+    except RunstoneError as error:
+        raise error.with_traceback(None) from None
     except BaseException:
         future.cancel()
         raise
@@ -43,6 +48,7 @@ class Background:
         self.thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
+        self._opening = asyncio.Lock()
         self._clients: dict[Config, Client] = {}
 
     def run(self, work: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
@@ -65,11 +71,12 @@ class Background:
             return self._loop
 
     async def _client(self, config: Config) -> Client:
-        if config not in self._clients:
-            client = Client._of(config)
-            await client.__aenter__()
-            self._clients.setdefault(config, client)
-        return self._clients[config]
+        async with self._opening:
+            if config not in self._clients:
+                client = Client._of(config)
+                await client.__aenter__()
+                self._clients[config] = client
+            return self._clients[config]
 
     def close(self) -> None:
         """Send what is left and end the runs that are open, within bounds. A program that failed, failed its runs.
@@ -102,7 +109,12 @@ def _is_interactive() -> bool:
 
 
 def _at_exit(close: Callable[[], None]) -> None:
-    """Call `close` while threads and executors still work; `atexit` alone would be too late for that."""
+    """Call `close` while threads and executors still work; `atexit` alone would be too late for that.
+
+    What was registered last is called first, so the executors register before us.
+    """
+    import concurrent.futures.thread  # noqa: F401
+
     register = getattr(threading, "_register_atexit", None)
     if register is not None:
         register(close)

@@ -249,10 +249,10 @@ def from_user_error(answer: Mapping[str, Any]) -> RunstoneError:
     return _filled(kind, answer.get("message") or "the server refused this", answer)
 
 
-def from_request_error(answer: Mapping[str, Any]) -> RunstoneError:
+def from_request_error(answer: Mapping[str, Any], http_status: int) -> RunstoneError:
     """The exception for an entry of `errors`, where the request as a whole failed."""
     extensions = answer.get("extensions") or {}
-    kind = BY_CODE.get(extensions.get("code", ""), BadRequest)
+    kind = BY_CODE.get(extensions.get("code", "")) or BY_HTTP_STATUS.get(http_status, BadRequest)
     return _filled(kind, answer.get("message") or "the server refused the request", extensions)
 
 

@@ -238,8 +238,10 @@ class _Writing:
         problem: RunstoneError | None = None
         failed: list[str] = []
         try:
-            self._keep_drop_count()
             await self._drain(patience_s)
+            if self._buffer.dropped["metrics"]:
+                self._keep_drop_count()
+                await self._drain(patience_s)
             if len(self._buffer):
                 problem = self._sender.trouble
             else:
@@ -254,9 +256,8 @@ class _Writing:
         return self._outcome
 
     def _keep_drop_count(self) -> None:
-        dropped = self._buffer.dropped["metrics"]
-        if dropped:
-            self._buffer.add(Items("tags", [values.tag("runstone.dropped_points", dropped)]))
+        """Let the record itself say that it is not whole."""
+        self._buffer.add(Items("tags", [values.tag("runstone.dropped_points", self._buffer.dropped["metrics"])]))
 
     async def _drain(self, patience_s: float) -> None:
         """Until all is sent, or nothing got through for `patience_s`."""

@@ -1,14 +1,19 @@
 """What people see of runs in a terminal."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from rich.table import Table
 from rich.text import Text
 
 from runstone.records import Artifact, Comparison, RunRecord, RunSummary
 
+Row: TypeAlias = tuple[str, bool, Sequence[object]]  # key, whether it differs, a value per run
+
+DIGEST = re.compile(r"(sha256:)?([0-9a-f]{40,64})")
 COLOURS = {"RUNNING": "cyan", "FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "LOST": "magenta"}
 
 
@@ -43,15 +48,20 @@ def record(run: RunRecord) -> Iterator[Table | Text]:
     ]
     if run.source is not None:
         changed = " (with uncommitted changes)" if run.source.dirty else ""
-        facts.append(("source", f"{run.source.entry_point or ''} {(run.source.commit or '')[:12]}{changed}".strip()))
+        facts.append(("source", f"{run.source.entry_point or ''} {_brief(run.source.commit or '')}{changed}".strip()))
     if run.environment is not None:
         facts.append(("environment", f"Python {run.environment.python}, {run.environment.platform}"))
-    yield _facts("", facts)
-    yield _facts("Params", run.params.items())
-    yield _facts("Metrics", ((metric.key, _number(metric.last)) for metric in run.metrics.values()))
-    yield _facts("Tags", run.tags.items())
-    yield _facts("Inputs", ((f"{one.name} {one.context or ''}".strip(), one.digest) for one in run.inputs))
-    yield _facts("Artifacts", ((one.path, f"{one.size_bytes:,} bytes  {_state(one)}") for one in run.artifacts))
+    parts: dict[str, list[tuple[str, object]]] = {
+        "": facts,
+        "Params": list(run.params.items()),
+        "Metrics": [(metric.key, _number(metric.last)) for metric in run.metrics.values()],
+        "Tags": list(run.tags.items()),
+        "Inputs": [(f"{one.name} {one.context or ''}".strip(), one.digest) for one in run.inputs],
+        "Artifacts": [(one.path, f"{one.size_bytes:,} bytes  {_state(one)}") for one in run.artifacts],
+    }
+    for title, rows in parts.items():
+        if rows:
+            yield _facts(title, rows)
 
 
 def _facts(title: str, facts: Iterable[tuple[str, object]]) -> Table:
@@ -67,13 +77,13 @@ def _facts(title: str, facts: Iterable[tuple[str, object]]) -> Table:
 def _state(artifact: Artifact) -> str:
     if artifact.failure is not None:
         return f"{artifact.state}: {artifact.failure.reason}, {artifact.failure.message}"
-    return artifact.state if artifact.state != "READY" else artifact.digest[:19]
+    return artifact.state if artifact.state != "READY" else _brief(artifact.digest)
 
 
 def comparison(compared: Comparison) -> Table:
-    """Runs as columns, keys as rows: what differs is marked, what is equal is dimmed."""
+    """Runs as columns, keys as rows: what differs is marked, what is equal is dimmed. Equal packages are one row."""
     table = Table(
-        title=f"{len(compared.runs)} runs, {compared.differing_keys} of {compared.total_keys} keys differ",
+        title=f"{compared.differing_keys} of {compared.total_keys} keys differ",
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -83,35 +93,47 @@ def comparison(compared: Comparison) -> Table:
     table.add_column("")
     for run in compared.runs:
         table.add_column(Text(run.name), overflow="fold")
-    table.add_row("", "status", *(_status(run.status) for run in compared.runs))
-    parts: list[tuple[str, Iterable[tuple[str, bool, Iterable[object]]]]] = [
-        ("params", ((row.key, row.differs, row.values) for row in compared.params)),
-        ("metrics", ((row.key, row.differs, map(_number, row.last)) for row in compared.metrics)),
-        ("tags", ((row.key, row.differs, row.values) for row in compared.tags)),
-        ("source", ((row.key, row.differs, row.values) for row in compared.source)),
-        ("environment", ((row.key, row.differs, row.values) for row in compared.environment)),
-        ("inputs", ((row.key, row.differs, row.values) for row in compared.inputs)),
-        ("artifacts", ((row.path, row.differs, map(_digest, row.digests)) for row in compared.artifacts)),
+    table.add_row("", "", *(_status(run.status) for run in compared.runs))
+    parts: list[tuple[str, list[Row]]] = [
+        ("params", [(row.key, row.differs, row.values) for row in compared.params]),
+        ("metrics", [(row.key, row.differs, [_number(value) for value in row.last]) for row in compared.metrics]),
+        ("tags", [(row.key, row.differs, row.values) for row in compared.tags]),
+        ("source", [(row.key, row.differs, row.values) for row in compared.source]),
+        ("environment", _packages_folded(compared)),
+        ("inputs", [(row.key, row.differs, row.values) for row in compared.inputs]),
+        ("artifacts", [(row.path, row.differs, row.digests) for row in compared.artifacts]),
     ]
     for title, rows in parts:
-        first = True
+        if rows:
+            table.add_row("", Text(title, "bold"))
         for key, differs, values in rows:
-            if first:
-                table.add_section()
-                table.add_row(Text(title, "bold"))
-                first = False
             style = "bold yellow" if differs else "dim"
-            mark = Text("≠" if differs else "=", style)
-            table.add_row(mark, Text(key, style), *(Text(_shown(value), style) for value in values))
+            cells = (Text(_brief(_shown(value)), style) for value in values)
+            table.add_row(Text("≠" if differs else "=", style), Text(f"  {key}", style), *cells)
     return table
+
+
+def _packages_folded(compared: Comparison) -> list[Row]:
+    rows: list[Row] = []
+    equal = 0
+    for row in compared.environment:
+        if row.differs or not row.key.startswith("package "):
+            rows.append((row.key, row.differs, row.values))
+        else:
+            equal += 1
+    if equal:
+        rows.append(("packages", False, [f"{equal} the same"] * len(compared.runs)))
+    return rows
 
 
 def _status(status: str) -> Text:
     return Text(status, COLOURS.get(status, ""))
 
 
-def _digest(digest: str | None) -> str | None:
-    return digest and digest[:19]
+def _brief(text: str) -> str:
+    """Digests and commits by their first digits."""
+    digest = DIGEST.fullmatch(text)
+    return f"{digest[1] or ''}{digest[2][:12]}" if digest else text
 
 
 def _number(value: float | None) -> str | None:

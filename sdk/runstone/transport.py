@@ -166,7 +166,7 @@ class Transport:
         except ValueError:
             answer = None
         if isinstance(answer, dict) and answer.get("errors"):
-            error = from_request_error(answer["errors"][0])
+            error = from_request_error(answer["errors"][0], response.status_code)
             error.retry_after_s = _retry_after_s(response)
             raise self._with_hint(error)
         if response.is_success and isinstance(answer, dict) and isinstance(answer.get("data"), dict):
