@@ -1,0 +1,70 @@
+"""The story of examples/churn, as a newcomer runs it."""
+
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import runstone
+from tests.sdk.standin import StandIn
+
+if TYPE_CHECKING:
+    from tests.conftest import Server
+
+pytestmark = pytest.mark.timeout(400)  # each script imports scikit-learn, which takes long on a busy machine
+
+ENOUGH_S = 120
+CHURN = Path(__file__).parents[2] / "examples" / "churn"
+
+
+def started(script: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, CHURN / script, *arguments],
+        env={**os.environ, "COLUMNS": "160"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_alice_and_bob_log_at_once_and_compare(real: "Server") -> None:
+    experiment = f"churn-{uuid.uuid4().hex[:12]}"
+
+    people = [started("alice.py", experiment), started("bob.py", experiment)]
+    for person in people:
+        _, problems = person.communicate(timeout=ENOUGH_S)
+        assert person.returncode == 0, problems
+    comparing = started("compare.py", experiment)
+    shown, problems = comparing.communicate(timeout=ENOUGH_S)
+
+    assert comparing.returncode == 0, problems
+    assert shown.count("predicts exactly what it did") == 2
+    found = {run.name: run for run in runstone.runs(experiment=experiment)}
+    assert set(found) == {"alice", "bob"}
+    compared = runstone.compare([found["alice"].id, found["bob"].id])
+    assert {row.key for row in compared.params if row.differs} == {"C"}
+    assert {row.key for row in compared.params if not row.differs} == {"model", "solver", "seed", "test_size"}
+    assert {row.path: row.differs for row in compared.artifacts if row.path.startswith("model/")} == {
+        "model/MODEL.json": False,
+        "model/model.joblib": True,
+    }
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert "≠ C 0.1 0.5" in lines
+    assert "= solver liblinear liblinear" in lines
+    assert any(line.startswith("= accuracy 0.") for line in lines)
+
+
+def test_alice_takes_five_round_trips_and_a_put_per_file(standin: StandIn) -> None:
+    alice = started("alice.py")
+    _, problems = alice.communicate(timeout=ENOUGH_S)
+
+    assert alice.returncode == 0, problems
+    to_server = [operation for operation in standin.requests if operation != "PUT"]
+    assert sorted(to_server) == ["CompleteUploads", "CreateRun", "CreateUploads", "FinishRun", "Flush"]
+    paths = set(standin.only_run.artifacts)
+    assert paths - {"source/changes.patch"} == {"model/model.joblib", "model/MODEL.json"}
+    assert standin.requests.count("PUT") == len(paths)
