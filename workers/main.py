@@ -97,7 +97,7 @@ async def _listen(redis: ArqRedis, bells: Bells) -> None:
         redis_pool=redis,
         handle_signals=False,
         poll_delay=POLL_S,
-        job_timeout=5,
+        job_timeout=1,
         keep_result=0,
         max_tries=1_000_000,
         health_check_interval=HEALTH_INTERVAL_S,
