@@ -102,21 +102,28 @@ def _compacted(
 
 
 BLOCKS = """
-    with candidate as (
-        select first.writer_id, first.seq,
-            sum(first.n * keyset.size) over (order by first.writer_id, first.seq) - first.n * keyset.size as before
+    with last as (
+        select writer_id, seq
         from (
-            select writer_id, seq, keyset_id, n from block where run_id = $1 order by writer_id, seq limit $2
-        ) as first
-        join keyset on keyset.id = first.keyset_id
+            select writer_id, seq, sum(points) over (order by writer_id, seq) - points as before
+            from (
+                select writer_id, seq, length(vals) / 8 as points
+                from block
+                where run_id = $1
+                order by writer_id, seq
+                limit $2
+            ) as first
+        ) as counted
+        where before < $3
+        order by writer_id desc, seq desc
+        limit 1
     )
-    select block.writer_id, block.keyset_id, block.attempt, attempt.finished_at is not null as is_ended,
-        block.seq, block.n, block.received_ms, block.steps, block.times, block.vals
-    from candidate
-    join block on block.run_id = $1 and block.writer_id = candidate.writer_id and block.seq = candidate.seq
-    join attempt on attempt.run_id = $1 and attempt.number = block.attempt
-    where candidate.before < $3
-    order by block.writer_id, block.keyset_id, block.seq
+    select writer_id, keyset_id, attempt,
+        attempt = any (array(select number from attempt where run_id = $1 and finished_at is not null)) as is_ended,
+        seq, n, received_ms, steps, times, vals
+    from block
+    where run_id = $1 and (writer_id, seq) <= (select writer_id, seq from last)
+    order by writer_id, keyset_id, seq
 """
 
 KEYS = """

@@ -210,14 +210,17 @@ create trigger chunk_is_append_only before update on chunk for each row execute 
 create function keep_blocks() returns trigger language plpgsql as $$
 begin
     if exists (
-        select from removed
-        where not coalesce((
-            select chunk.seqs @> removed.seq
+        select from (
+            select run_id, keyset_id, writer_id, range_agg(int8range(seq, seq + 1)) as seqs
+            from removed
+            group by run_id, keyset_id, writer_id
+        ) as stream
+        where not coalesce(stream.seqs <@ (
+            select range_agg(chunk.seqs)
             from chunk
-            where chunk.run_id = removed.run_id and chunk.keyset_id = removed.keyset_id
-                and chunk.writer_id = removed.writer_id and chunk.first_seq <= removed.seq
-            order by chunk.first_seq desc
-            limit 1
+            where chunk.run_id = stream.run_id and chunk.keyset_id = stream.keyset_id
+                and chunk.writer_id = stream.writer_id and chunk.first_seq < upper(stream.seqs)
+                and chunk.seqs && stream.seqs
         ), false)
     ) then
         raise exception 'no chunk holds the block' using errcode = 'check_violation',
@@ -235,6 +238,7 @@ begin
             from chunk
             where chunk.run_id = removed.run_id and chunk.keyset_id = removed.keyset_id
                 and chunk.writer_id = removed.writer_id and chunk.first_seq < upper(removed.seqs)
+                and chunk.seqs && removed.seqs
         ), false)
     ) then
         raise exception 'no chunk holds the blocks of the chunk' using errcode = 'check_violation',
