@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 from uuid import UUID
 
 import strawberry
@@ -277,10 +277,9 @@ class ArtifactMutation:
             direct=probe.is_trusted,
             expiry_s=deps.settings.upload_expiry_s,
         )
+        rows = await _with_multiparts(deps, rows)
         with _store_answers():
-            async with asyncio.timeout(STORE_TIMEOUT_S):
-                rows = await _with_multiparts(deps, rows)
-                signer = await deps.store.signer()
+            signer = await deps.store.signer()
         shown = await asyncio.to_thread(_signed, signer, deps.store.settings.prefix, rows)
         return CreateUploadsPayload(uploads=shown)
 
@@ -330,27 +329,42 @@ def _completed(upload: CompletedUploadInput, at: str) -> uploads.Completed:
 
 
 async def _with_multiparts(deps: Deps, rows: Sequence[uploads.Upload]) -> list[uploads.Upload]:
-    """The uploads, with a multipart upload begun for each that needs one. Raises `StoreError`."""
+    """The uploads, with a multipart upload begun for each that needs one. Raises `Unavailable`."""
+    keys_without = {
+        row.artifact.id: row.sending.staging_key
+        for row in rows
+        if row.sending and row.sending.staging_key and row.sending.part_size_bytes and not row.sending.multipart_id
+    }
+    begun = await _begun(deps, list(keys_without.values()))
+    kept: dict[UUID, str | None] = {}
+    for upload_id, key in keys_without.items():
+        kept[upload_id] = await uploads.start_multipart(deps.pool, upload_id, begun[key])
+        if kept[upload_id] != begun[key]:  # another request was faster
+            with _store_answers():
+                await deps.store.drop_multipart(key, begun[key])
+    return [
+        replace(row, sending=replace(row.sending, multipart_id=kept[row.artifact.id]))
+        if row.sending and row.artifact.id in kept
+        else row
+        for row in rows
+    ]
+
+
+async def _begun(deps: Deps, staging_keys: Sequence[str]) -> dict[str, str]:
+    """A new multipart upload for each key. Raises `Unavailable`."""
     slots = asyncio.Semaphore(MULTIPARTS_AT_ONCE)
 
-    async def begun(row: uploads.Upload) -> uploads.Upload:
-        sending = row.sending
-        if sending is None or sending.part_size_bytes is None or sending.multipart_id is not None:
-            return row
-        assert sending.staging_key is not None, "parts are always staged"
+    async def begin(key: str) -> str:
         async with slots:
-            ours = await deps.store.start_multipart(sending.staging_key)
-        kept = await uploads.start_multipart(deps.pool, row.artifact.id, ours)
-        if kept != ours:
-            await deps.store.drop_multipart(sending.staging_key, ours)
-        return replace(row, sending=replace(sending, multipart_id=kept))
+            return await deps.store.start_multipart(key)
 
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            begins = [tasks.create_task(begun(row)) for row in rows]
-    except* StoreError as group:
-        raise group.exceptions[0] from group
-    return [task.result() for task in begins]
+    with _store_answers():
+        async with asyncio.timeout(STORE_TIMEOUT_S):
+            found = await asyncio.gather(*map(begin, staging_keys), return_exceptions=True)
+        for one in found:
+            if isinstance(one, BaseException):
+                raise one
+    return dict(zip(staging_keys, cast(list[str], found), strict=True))
 
 
 def _signed(signer: Signer, prefix: str, rows: Sequence[uploads.Upload]) -> list[Upload]:

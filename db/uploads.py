@@ -17,7 +17,7 @@ from db import artifacts, ids, runs, texts
 from db import paths as names
 from db.access import Action, Scope
 from db.artifacts import Artifact, ArtifactState, FailureReason
-from db.errors import ArtifactConflict, Invalid, NotFound, UploadExpired
+from db.errors import ArtifactConflict, Invalid, NotFound, Unavailable, UploadExpired
 from db.pool import Conn, Connection, Pool
 
 FILES_PER_REQUEST_MAX: Final = 1_000
@@ -207,6 +207,8 @@ async def create(
         }
         live = {row["path"]: Artifact(**row) for row in await conn.fetch(LIVE, run_id, paths)}
         for index, file in enumerate(files):
+            if file.path not in live:
+                raise Unavailable(f"the upload of {file.path!r} just ended", hint="send the same request again")
             artifact = live[file.path]
             if (artifact.digest, artifact.size_bytes) != (file.digest, file.size_bytes):
                 raise ArtifactConflict(file.path, path=f"input.files[{index}].path")

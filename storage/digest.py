@@ -1,10 +1,6 @@
 """SHA-256 digests: the identity of bytes."""
 
 import base64
-from hashlib import sha256
-from typing import Final
-
-EMPTY: Final = sha256().digest()
 
 
 def text(digest: bytes) -> str:

@@ -1,7 +1,11 @@
 """Object keys. No text of a user is ever part of one."""
 
+import re
 import secrets
+from typing import Final
 from uuid import UUID
+
+SHAPE: Final = re.compile(r"staging/[0-9a-f]{32}|p/[0-9a-f-]{36}/sha256/[0-9a-f]{2}/[0-9a-f]{64}")
 
 
 def content(prefix: str, project_id: UUID, digest: bytes) -> str:
@@ -17,6 +21,12 @@ def staging(prefix: str) -> str:
 def stagings(prefix: str) -> str:
     """What all staging keys begin with."""
     return _under(prefix, "staging/")
+
+
+def is_ours(prefix: str, key: str) -> bool:
+    """Whether we made the key; the bucket may hold what belongs to others."""
+    root = _under(prefix, "")
+    return key.startswith(root) and SHAPE.fullmatch(key.removeprefix(root)) is not None
 
 
 def _under(prefix: str, key: str) -> str:

@@ -6,7 +6,7 @@ Our own, because one by botocore takes 1.4 ms and a manifest of a thousand files
 import hmac
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
@@ -38,8 +38,8 @@ class Signer:
     bucket_url: str
     region: str
     access_key_id: str
-    secret_access_key: str
-    session_token: str | None = None
+    secret_access_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
     sse: str | None = None
     now: datetime | None = None
 
@@ -73,10 +73,6 @@ class Signer:
         """GET of a file to be saved under the last name of `path`; no browser shows it."""
         query = {"response-content-disposition": attachment(path), "response-content-type": BINARY}
         return self._request("GET", key, GET_EXPIRES_S, query=query)
-
-    def head(self, key: str) -> Request:
-        """HEAD of an object."""
-        return self._request("HEAD", key, GET_EXPIRES_S)
 
     def _encryption(self) -> dict[str, str]:
         return {} if self.sse is None else {"x-amz-server-side-encryption": self.sse}

@@ -237,7 +237,7 @@ class Store:
             await self._client.delete_object(Bucket=self.settings.bucket, Key=key)
 
     async def stale_stagings(self, older_than_s: float) -> list[str]:
-        """Staging keys of objects that were written longer ago. Raises `StoreError`."""
+        """Our staging keys of objects that were written longer ago. Raises `StoreError`."""
         before = datetime.now(UTC) - timedelta(seconds=older_than_s)
         place: Any = {"Bucket": self.settings.bucket, "Prefix": keys.stagings(self.settings.prefix)}
         with _translated():
@@ -245,11 +245,11 @@ class Store:
                 item["Key"]
                 async for page in self._client.get_paginator("list_objects_v2").paginate(**place)
                 for item in page.get("Contents", [])
-                if item["LastModified"] < before
+                if item["LastModified"] < before and keys.is_ours(self.settings.prefix, item["Key"])
             ]
 
     async def stale_multiparts(self, older_than_s: float) -> list[tuple[str, str]]:
-        """(key, multipart id) of multipart uploads that were begun longer ago. Raises `StoreError`."""
+        """(key, multipart id) of our multipart uploads that were begun longer ago. Raises `StoreError`."""
         before = datetime.now(UTC) - timedelta(seconds=older_than_s)
         place: Any = {"Bucket": self.settings.bucket, "Prefix": self.settings.prefix}
         with _translated():
@@ -257,7 +257,7 @@ class Store:
                 (item["Key"], item["UploadId"])
                 async for page in self._client.get_paginator("list_multipart_uploads").paginate(**place)
                 for item in page.get("Uploads", [])
-                if item["Initiated"] < before
+                if item["Initiated"] < before and keys.is_ours(self.settings.prefix, item["Key"])
             ]
 
 

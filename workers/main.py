@@ -74,7 +74,7 @@ async def keep_listening(url: str, bells: Bells) -> None:
                     log.info("Redis is back")
                     is_heard = True
                 await _listen(redis, bells)
-        except queue.Unreachable as error:
+        except queue.UNREACHABLE as error:
             if is_heard:
                 log.warning("Redis does not answer (%s); looking every few seconds instead", type(error).__name__)
                 is_heard = False

@@ -17,7 +17,7 @@ WAIT_S: Final = 1.0
 CONNECTIONS_MAX: Final = 8
 
 # What goes wrong between us and Redis.
-Unreachable = (RedisError, OSError, TimeoutError)
+UNREACHABLE: Final = (RedisError, OSError, TimeoutError)
 
 log = logging.getLogger(__name__)
 
@@ -55,5 +55,5 @@ async def wake(redis: ArqRedis, work: str) -> None:
     try:
         async with asyncio.timeout(WAIT_S):
             await redis.enqueue_job(WAKE, work)
-    except Unreachable as error:
+    except UNREACHABLE as error:
         log.warning("Redis does not answer (%s); the worker looks within seconds by itself", type(error).__name__)

@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from db import errors
 from db.pool import Pool
 from settings import Settings
-from storage.store import Store
+from storage.store import Store, StoreError
 
 Item = TypeVar("Item")
 
@@ -62,8 +63,8 @@ async def keep_working(deps: Deps, job: Job[Any], bell: asyncio.Event) -> None:
             items = await job.claim(deps, 1)
             for item in items:
                 await job.do(deps, item)
-        except Exception:
-            log.exception("%s failed", job.name)
+        except Exception as error:  # noqa: BLE001 - reported, and tried again
+            report(job.name, error)
             items = ()
         if not items:
             await _heard(bell, job.look_every_s)
@@ -82,9 +83,17 @@ async def keep_sweeping(deps: Deps, sweep: Sweep) -> None:
     while True:
         try:
             await sweep.do(deps)
-        except Exception:
-            log.exception("%s failed", sweep.name)
+        except Exception as error:  # noqa: BLE001 - reported, and tried again
+            report(sweep.name, error)
         await asyncio.sleep(sweep.every_s)
+
+
+def report(what: str, error: Exception) -> None:
+    """Note a failure: in a line when it passes by itself, with its cause when it is a bug."""
+    if isinstance(error, StoreError) or errors.known(error) is not None:
+        log.warning("%s failed and is tried again: %s: %s", what, type(error).__name__, error)
+    else:
+        log.error("%s failed", what, exc_info=error)
 
 
 async def ended(tasks: Collection[asyncio.Task[Any]], *, again_s: float = CANCEL_AGAIN_S) -> None:

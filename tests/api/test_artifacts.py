@@ -5,12 +5,13 @@ import os
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
 from db.access import Role
+from storage.store import Store, StoreError
 from tests.api.test_http import client_of
 from tests.conftest import Client, People, Server
 
@@ -340,6 +341,34 @@ async def test_viewer_reads_and_cannot_upload(people: People) -> None:
     assert seen["download"] is not None
     assert (await create(viewer, run_id, file("x")))["__typename"] == "Forbidden"
     assert (await viewer.ask(ABORT, id=artifact["id"]))["abortUpload"]["__typename"] == "Forbidden"
+
+
+async def test_two_who_ask_at_once_send_the_same_parts(client: Client) -> None:
+    run_id = await client.create_run()
+    large = {"path": "large.bin", "sizeBytes": 1 << 30, "sha256": "a" * 64}
+    answers = await asyncio.gather(*(create(client, run_id, large) for _ in range(4)))
+    urls = {urlsplit(answer["uploads"][0]["requests"][0]["url"]) for answer in answers}
+    assert len({(url.path, parse_qs(url.query)["uploadId"][0]) for url in urls}) == 1
+
+
+async def test_large_file_waits_for_a_store_that_is_away(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await client.create_run()
+    large = {"path": "large.bin", "sizeBytes": 1 << 30, "sha256": "a" * 64}
+
+    async def away(*_: object) -> str:
+        raise StoreError("the store does not answer")
+
+    monkeypatch.setattr(Store, "start_multipart", away)
+    async with client_of(server.settings) as http:
+        headers = {"Authorization": f"Bearer {client.token}"}
+        body = {"query": CREATE, "variables": {"input": {"runId": run_id, "files": [large]}}}
+        answer = (await http.post("/graphql", json=body, headers=headers)).json()
+    assert answer["data"]["createUploads"]["__typename"] == "Unavailable"
+
+    [upload] = (await create(client, run_id, large))["uploads"]
+    assert len(upload["requests"]) == 16
 
 
 async def test_store_that_is_away_is_unavailable(server: Server, client: Client) -> None:

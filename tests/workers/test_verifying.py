@@ -412,13 +412,18 @@ async def test_leftovers_are_deleted_and_nothing_else(place: Place, monkeypatch:
     for upload in (left, left_parts):
         await uploads.abort(place.pool, place.scope, upload.artifact.id)
 
+    theirs = f"{place.store.settings.prefix}/staging/quarterly-report.csv"
+    assert kept.sending is not None
+    assert kept.sending.staging_key is not None
+    await place.store.copy(kept.sending.staging_key, theirs, kept.artifact.digest, len(BODY))
+
     await sweep.delete_leftovers(place.deps)
     assert len(await place.store.stale_stagings(-60)) == 2, "a late worker may still need what is young"
     monkeypatch.setattr(sweep, "LEFTOVER_S", -60)
     await sweep.delete_leftovers(place.deps)
 
-    assert kept.sending is not None
     assert kept_parts.sending is not None
+    assert await place.store.find(theirs) is not None, "the bucket may hold what belongs to others"
     assert await place.store.stale_stagings(-60) == [kept.sending.staging_key]
     assert await place.store.stale_multiparts(-60) == [
         (kept_parts.sending.staging_key, kept_parts.sending.multipart_id)
