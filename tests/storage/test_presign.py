@@ -1,6 +1,5 @@
 """Presigned requests: what they allow, and that they allow nothing else."""
 
-import os
 import uuid
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -52,7 +51,7 @@ async def test_promised_bytes_are_taken_once(store: Store, http: httpx.AsyncClie
     assert (found.size_bytes, found.sha256) == (len(BODY), sha256(BODY).hexdigest())
 
 
-@pytest.mark.parametrize("body", [BODY[:-1], BODY + b"!", b"T" + BODY[1:], b"", os.urandom(2_000_000)])
+@pytest.mark.parametrize("body", [BODY[:-1], BODY + b"!", b"T" + BODY[1:], b"", bytes(2_000_000)], ids=len)
 async def test_other_bytes_are_refused_and_nothing_is_stored(
     store: Store, http: httpx.AsyncClient, put: Request, body: bytes
 ) -> None:
