@@ -58,7 +58,7 @@ class Sender:
         self._draining = asyncio.Event()
         self._emptied = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._sent_at = self._loop.time()
+        self._beaten_at = self._loop.time()
         self.progress_at = self._loop.time()
         self.buffer = Buffer(self._wake_soon)
         self.stored: dict[Kind, int] = {"params": 0, "metrics": 0, "tags": 0, "inputs": 0}
@@ -67,7 +67,7 @@ class Sender:
         self.trouble: RunstoneError | None = None
 
     async def run(self) -> None:
-        """Send what comes, a moment after it came, and keep the run alive when nothing does; until cancelled."""
+        """Send what comes, a moment after it came, and keep the run alive; until cancelled."""
         was_waiting = False
         while True:
             hurry = await self._tick()
@@ -103,7 +103,7 @@ class Sender:
             records = self.buffer.peek(1 if self._narrowed else RECORDS_PER_REQUEST)
             if records:
                 await self._send(records)
-            elif self._loop.time() - self._sent_at >= HEARTBEAT_S:
+            if self._loop.time() - self._beaten_at >= HEARTBEAT_S:
                 await self._heartbeat()
         except RunstoneError as error:
             await self._back_off(error)
@@ -138,7 +138,7 @@ class Sender:
         self._loop.call_soon_threadsafe(self._wake.set)
 
     async def _heartbeat(self) -> None:
-        self._sent_at = self._loop.time()
+        self._beaten_at = self._loop.time()
         data = await self._post("Heartbeat", {"runId": self._run_id})
         answer = data["heartbeat"]
         if not answer["__typename"].endswith("Payload"):
@@ -150,7 +150,6 @@ class Sender:
     async def _send(self, records: Sequence[Record]) -> None:
         """One request, and what follows from each part of its answer. Raises what may pass."""
         self._number(records)
-        self._sent_at = self._loop.time()
         try:
             data = await self._post("Flush", self._variables(records))
         except (Invalid, BadRequest, PayloadTooLarge) as error:

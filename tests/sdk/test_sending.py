@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 import struct
+import threading
 import time
 from typing import Any
 
@@ -268,6 +269,27 @@ def test_an_idle_run_says_that_it_is_alive(standin: StandIn, monkeypatch: pytest
 
     with runstone.start_run():
         standin.wait_for("Heartbeat", 2)
+
+
+def test_a_run_that_logs_all_the_time_says_that_it_is_alive_too(
+    standin: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "HEARTBEAT_S", 0.5)
+    logging_on = threading.Event()
+    logging_on.set()
+
+    with runstone.start_run() as run:
+
+        def log_on() -> None:
+            while logging_on.is_set():
+                run.log({"loss": 1.0})
+                time.sleep(0.01)
+
+        thread = threading.Thread(target=log_on)
+        thread.start()
+        standin.wait_for("Heartbeat", 2)
+        logging_on.clear()
+        thread.join()
 
 
 def test_a_mistake_is_raised_at_the_call_and_costs_nothing_else(standin: StandIn) -> None:
