@@ -69,7 +69,7 @@ def test_a_foreign_address_is_told() -> None:
         free_port("192.0.2.1")
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 2**22 - 1])
+@pytest.mark.parametrize("pid", [os.getpid(), 2**22 - 1], ids=["ours", "nobody"])
 def test_a_stale_pid_file_is_removed(tmp_path: Path, pid: int) -> None:
     pid_file = tmp_path / "postmaster.pid"
     pid_file.write_text(f"{pid}\n/somewhere\n")
