@@ -1,6 +1,5 @@
 """The client for event loops."""
 
-import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -156,13 +155,12 @@ class Client:
 
     async def run(self, run_id: str) -> RunRecord:
         """All that a run recorded, except the points of its series. Raises `NotFound`."""
-        async with asyncio.TaskGroup() as group:
-            asked = group.create_task(self._transport.call("Run", {"id": run_id}))
-            parts = [group.create_task(self._pages(name, run_id)) for name in ("params", "metrics", "artifacts")]
-        answer = asked.result()["run"]
+        answer = (await self._transport.call("Run", {"id": run_id}))["run"]
         if answer is None:
             raise NotFound(f"there is no run {run_id}")
-        params, metrics, artifacts = (part.result() for part in parts)
+        params = await self._pages("params", run_id)
+        metrics = await self._pages("metrics", run_id)
+        artifacts = await self._pages("artifacts", run_id)
         summary = records.read(RunSummary, answer)
         return RunRecord(
             **{name: getattr(summary, name) for name in RunSummary.__dataclass_fields__},

@@ -29,6 +29,7 @@ STATUSES: Final = ("FINISHED", "FAILED", "KILLED")
 
 log = logging.getLogger("runstone")
 
+START_S: Final = 30.0  # how long a run waits to start while no server answers
 PATIENCE_S: Final = 60.0  # how long finish goes on while nothing gets through
 CHECK_S: Final = 0.5
 VALIDATION_S: Final = 25.0  # how long one request waits for the server to check uploads
@@ -42,7 +43,10 @@ AnyRun = TypeVar("AnyRun", bound="_Writing")
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a run ended and what of it is stored; `missing` says what is not, and why."""
+    """How a run ended and what of it is stored; `missing` says what is not, and why.
+
+    Of the `files` that the store has, `unchecked` were not compared with their digests yet; the run shows the outcome.
+    """
 
     run_id: str
     status: FinalStatus
@@ -51,7 +55,16 @@ class Finished:
     tags: int
     inputs: int
     files: int
+    unchecked: int
     missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What the server found wrong with uploads, and how many it has not looked at yet."""
+
+    failed: list[str]
+    left: int
 
 
 class _Writing:
@@ -236,7 +249,7 @@ class _Writing:
             raise self._sealed()
         self._closed = True
         problem: RunstoneError | None = None
-        failed: list[str] = []
+        checked = _Checked([], 0)
         try:
             await self._drain(patience_s)
             if self._buffer.dropped["metrics"]:
@@ -245,12 +258,12 @@ class _Writing:
             if len(self._buffer):
                 problem = self._sender.trouble
             else:
-                failed = await self._seal(status, patience_s)
+                checked = await self._seal(status, patience_s)
         except RunstoneError as error:
             problem = error
         finally:
             await self._stop()
-        self._outcome = self._finished(status, failed, problem)
+        self._outcome = self._finished(status, checked, problem)
         if self._outcome.missing:
             raise _incomplete(self._outcome)
         return self._outcome
@@ -274,32 +287,34 @@ class _Writing:
                 task.cancel()
             await asyncio.gather(*drained, return_exceptions=True)
 
-    async def _seal(self, status: FinalStatus, patience_s: float) -> list[str]:
-        """End the run on the server, which checks the uploads first; what it found wrong with them."""
+    async def _seal(self, status: FinalStatus, patience_s: float) -> "_Checked":
+        """End the run on the server, which checks the uploads first, for as long as it gets on with it."""
         wanted = {"runId": self.id, "status": status, "finishedAt": values.now(), "waitSeconds": VALIDATION_S}
-        until = self._loop.time() + patience_s
+        left, since = -1, self._loop.time()
         while True:
             answer = await self._transport.mutate(
                 "FinishRun", {"input": wanted}, patience_s=patience_s, answer_s=VALIDATION_S + 10.0
             )
-            if answer["validating"] == 0 or self._loop.time() > until:
+            if answer["validating"] != left:
+                left, since = answer["validating"], self._loop.time()
+            if left == 0 or self._loop.time() - since > patience_s:
                 break
         failed = [
             f"{artifact['path']}: {artifact['failure']['reason']}: {artifact['failure']['message']}"
             for artifact in answer["failed"]
             if artifact["failure"] and artifact["path"] not in self._uploader.failures
         ]
-        if answer["validating"]:
-            failed.append(f"{answer['validating']} files are not checked yet")
-        return failed
+        if left:
+            log.warning("run %s: the server still checks %d files; the run will show the outcome", self.id, left)
+        return _Checked(failed, left)
 
     async def _stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _finished(self, status: FinalStatus, failed: list[str], problem: RunstoneError | None) -> Finished:
-        sender, missing = self._sender, [*failed]
+    def _finished(self, status: FinalStatus, checked: "_Checked", problem: RunstoneError | None) -> Finished:
+        sender, missing = self._sender, [*checked.failed]
         missing += [f"{path}: {error}" for path, error in self._uploader.failures.items()]
         missing += sender.reasons
         missing += [f"{count} {kind}: the buffer was full" for kind, count in self._buffer.dropped.items() if count]
@@ -317,7 +332,8 @@ class _Writing:
             params=stored["params"],
             tags=stored["tags"],
             inputs=stored["inputs"],
-            files=self._uploader.stored - len(failed),
+            files=self._uploader.stored - len(checked.failed),
+            unchecked=checked.left,
             missing=tuple(missing),
         )
 
@@ -450,7 +466,7 @@ async def start(
     about = {"source": captured.source, "environment": captured.environment}
     if run_id is not None:
         resumed = {"runId": run_id, "attemptId": values.new_id(), **about}
-        answer = await transport.mutate("ResumeRun", {"input": resumed})
+        answer = await transport.mutate("ResumeRun", {"input": resumed}, patience_s=START_S)
         run = kind(transport, answer["run"], {"params": [], "tags": []})
         run._add(Items("params", run._fresh(params or {})))
         run._add(Items("tags", recorded["tags"]))
@@ -465,7 +481,7 @@ async def start(
             **recorded,
             **about,
         }
-        answer = await transport.mutate("CreateRun", {"input": wanted})
+        answer = await transport.mutate("CreateRun", {"input": wanted}, patience_s=START_S)
         run = kind(transport, answer["run"], recorded)
     if captured.patch is not None:
         run._keep_patch(captured.patch)

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import json
 import logging
+import math
 import random
 import ssl
 from collections.abc import Iterator, Mapping
@@ -29,10 +30,13 @@ from runstone.operations import document
 if TYPE_CHECKING:  # importing httpx takes longer than everything else of ours, so it waits for the first request
     import httpx
 
+log = logging.getLogger("runstone")
+
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 30.0
 PATIENCE_S: Final = 20.0  # how long a person waits for a server that restarts
-PATIENCE_AT_START_S: Final = 2.0  # the same where no server was ever seen
+PATIENCE_AT_FIRST_S: Final = 2.0  # the same where no server was ever seen
+SILENCE_S: Final = 2.0  # how long we try again without saying so
 RETRY_FIRST_S: Final = 0.2
 RETRY_MOST_S: Final = 30.0
 
@@ -110,16 +114,21 @@ class Transport:
         loop = asyncio.get_running_loop()
         start = loop.time()
         attempt = 0
+        told = patience_s == math.inf  # uploads go on in the background, where the sender speaks for all
         while True:
             try:
                 return await self.post(document(operation), variables, operation, answer_s=answer_s)
             except RunstoneError as error:
                 patience = patience_s
                 if patience is None:
-                    patience = PATIENCE_S if self._was_answered else PATIENCE_AT_START_S
+                    patience = PATIENCE_S if self._was_answered else PATIENCE_AT_FIRST_S
                 pause = max(pause_s(attempt), error.retry_after_s or 0.0)
-                if not error.retryable or loop.time() - start + pause > patience:
+                waited_s = loop.time() - start
+                if not error.retryable or waited_s + pause > patience:
                     raise
+                if not told and waited_s > SILENCE_S:
+                    told = True
+                    log.warning("%s; trying again", error.message)
             await asyncio.sleep(pause)
             attempt += 1
 

@@ -85,6 +85,7 @@ class StandIn:
         self.bad_uploads: dict[str, str] = {}  # path -> reason for which validation fails
         self.bad_paths: dict[str, bool] = {}  # refused by createUploads; whether it says which
         self.expired_uploads: set[str] = set()  # paths that completeUploads refuses
+        self.validating: deque[int] = deque()  # what finishRun answers, then 0
         self.part_bytes: int | None = None
         self.expired: set[str] = set()  # signatures that are no longer good
         self.arrived = threading.Condition()
@@ -330,8 +331,9 @@ class Root:
         if run.status not in {"RUNNING", input["status"]}:
             return problem("RunSealed", "RUN_SEALED", f"the run ended as {run.status}", status=run.status)
         run.status = input["status"]
+        left = self._server.validating.popleft() if self._server.validating else 0
         failed = [artifact for artifact in run.artifacts.values() if artifact["state"] == "FAILED"]
-        return {"__typename": "FinishRunPayload", "run": _run(run), "validating": 0, "failed": failed}
+        return {"__typename": "FinishRunPayload", "run": _run(run), "validating": left, "failed": failed}
 
     def createUploads(self, info: Any, input: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         run = self._server.runs[input["runId"]]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -117,9 +118,20 @@ def test_no_server_is_said_in_one_line_and_soon(monkeypatch: pytest.MonkeyPatch)
     started = time.monotonic()
 
     with pytest.raises(runstone.Unavailable, match=r"no server answers at http://127\.0\.0\.1:9 .*runstone up"):
-        runstone.start_run()
+        runstone.runs()
 
     assert time.monotonic() - started < 10
+
+
+def test_a_run_waits_for_a_server_that_restarts(standin: StandIn, caplog: pytest.LogCaptureFixture) -> None:
+    standin.stop()
+    threading.Timer(3.0, standin.start).start()
+
+    with runstone.start_run() as run:
+        run.log({"loss": 1})
+
+    assert standin.only_run.points("loss") == [(0, 1.0)]
+    assert [record.message for record in caplog.records].count(f"no server answers at {standin.url}; trying again") == 1
 
 
 @pytest.mark.parametrize(("ending", "status"), [("pass", "FINISHED"), ("1 / 0", "FAILED")])

@@ -209,6 +209,31 @@ def test_one_path_that_is_taken_costs_only_itself(standin: StandIn, folder: Path
     assert caught.value.finished.files == 3
 
 
+def test_finish_waits_while_the_server_gets_on_with_checking(standin: StandIn, folder: Path) -> None:
+    standin.validating.extend([3, 2, 1])
+    run = runstone.start_run()
+    run.log_artifacts(folder)
+
+    finished = run.finish()
+
+    assert (finished.files, finished.unchecked) == (3, 0)
+    assert standin.requests.count("FinishRun") == 4
+
+
+def test_finish_does_not_wait_for_ever_for_files_to_be_checked(
+    standin: StandIn, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    standin.validating.extend([3, 2] + [1] * 1000)
+    standin.faults["FinishRun"].extend([Fault(delay_s=0.2)] * 1000)
+    run = runstone.start_run()
+    run.log_artifacts(folder)
+
+    finished = run.finish(patience_s=1.0)
+
+    assert (finished.files, finished.unchecked, finished.missing) == (3, 1, ())
+    assert "still checks 1 files" in caplog.text
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_one_path_that_the_server_refuses_costs_only_itself(standin: StandIn, folder: Path, named: bool) -> None:
     standin.bad_paths = {"empty": named}
