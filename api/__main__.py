@@ -48,6 +48,7 @@ class Protocol(HttpToolsProtocol):
 def main(settings: Settings) -> None:
     """Serve on the settings' host and port."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines hold presigned addresses
     uvicorn.run(
         make_app(settings),
         host=settings.host,

@@ -11,6 +11,7 @@ from workers.main import main
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 logging.getLogger("arq").setLevel(logging.ERROR)  # a wake-up is not worth a line
+logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines hold presigned addresses
 
 try:
     asyncio.run(main(Settings.from_env()))

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -350,6 +351,23 @@ async def test_narrow_token_can_no_more_than_it_says(people: People, server: Ser
     """
     assert (await narrow.ask(create, input={"name": f"n-{new_id()}"}))["createProject"]["code"] == "FORBIDDEN"
     await narrow.close()
+
+
+async def test_logs_hold_no_secrets(client: Client, server: Server) -> None:
+    run_id = await client.create_run()
+    await client.ask("query ($id: ID!) { run(id: $id) { id } }", id=run_id)
+    settings = server.settings
+    assert settings.s3 is not None
+    assert settings.s3.secret_access_key is not None
+    passwords = [urlsplit(url or "").password for url in (settings.database_url, settings.redis_url)]
+    tokens = [server.token.split("_", 2)[2], client.token.split("_", 2)[2]]
+    secrets = ["X-Amz-Signature", settings.s3.secret_access_key, *passwords, *tokens]
+    logs = {path.name: path.read_text(errors="replace") for path in (settings.home / "logs").glob("*.log")}
+    assert {"api.log", "workers.log", "postgres.log"} <= set(logs)
+    for name, text in logs.items():
+        for secret in secrets:
+            assert secret, "there is no secret to look for"
+            assert secret not in text, name
 
 
 async def test_every_route_asks_who_it_is(server: Server) -> None:
