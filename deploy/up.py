@@ -142,6 +142,7 @@ def _program(
         ready=ready,
         start_s=start_s,
         stop_s=STOP_S,
+        patient=True,
     )
 
 
