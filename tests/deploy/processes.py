@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 WAIT_S = 60.0
 T = TypeVar("T")
