@@ -15,7 +15,7 @@ REQUEST_HEAD_TIMEOUT_S: Final = 10.0
 
 
 class Protocol(HttpToolsProtocol):
-    """Closes a connection whose request line and headers do not arrive in time (slowloris)."""
+    """Closes a connection whose request line and headers do not arrive in time; takes only targets that are paths."""
 
     _head_timer: asyncio.TimerHandle | None = None
 
@@ -27,6 +27,11 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
         if self._head_timer is None:
             self._expect_head()
+
+    def on_url(self, url: bytes) -> None:
+        if not self.url and not url.startswith(b"/"):
+            raise ValueError("the target is not a path")  # the parser answers 400
+        super().on_url(url)
 
     def on_headers_complete(self) -> None:
         self._forget_head()

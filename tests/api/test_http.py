@@ -151,6 +151,12 @@ async def test_missing_host_is_refused(server: Server) -> None:
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.parametrize("target", ["http://evil.example/graphql", "graphql", "*", "evil.example:80"])
+async def test_target_that_is_no_path_is_refused(server: Server, target: str) -> None:
+    request = head(server, f"Content-Length: {len(BODY)}").replace(b"/graphql", target.encode(), 1) + BODY
+    assert (await raw(server, request)).startswith(b"HTTP/1.1 400 ")
+
+
 async def test_two_framings_are_refused(server: Server) -> None:
     request = head(server, f"Content-Length: {len(BODY)}", "Transfer-Encoding: chunked") + b"0\r\n\r\n"
     answer = await raw(server, request)
