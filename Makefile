@@ -22,7 +22,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@touch $@
 
 test: $(INSTALLED) dashboard browser ## Run the tests on real services; ARGS="-k name" runs some
-	$(PYTHON) -P -m pytest $(or $(ARGS),-n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90)
+	$(PYTHON) -P -m pytest $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90)
 
 lint: $(INSTALLED) ## Check style, format and types
 	$(PYTHON) -m ruff check .
