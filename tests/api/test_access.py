@@ -1,4 +1,4 @@
-"""Deny by default: what is not granted looks missing, field by field (catalogue G12, B-79, B-81 to B-86)."""
+"""Deny by default: what is not granted looks missing, field by field."""
 
 import json
 import re

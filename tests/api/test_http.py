@@ -1,4 +1,4 @@
-"""Odd requests: each gets a clear refusal, never a 500 (catalogue B-47 to B-60)."""
+"""Odd requests: each gets a clear refusal, never a 500."""
 
 import asyncio
 import gzip

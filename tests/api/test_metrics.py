@@ -1,4 +1,4 @@
-"""Logging points and reading series over GraphQL: exact, once, and clear about what is refused (B-01 to B-46)."""
+"""Logging points and reading series over GraphQL: exact, once, and clear about what is refused."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Bad names, texts and numbers: each is refused by name and limit, nothing is stored (catalogue B-01 to B-46)."""
+"""Bad names, texts and numbers: each is refused by name and limit, nothing is stored."""
 
 import json
 import math
