@@ -11,7 +11,6 @@ from db.errors import Invalid
 from db.pool import Conn, Connection
 
 PER_REQUEST_MAX: Final = 1_000
-DIGEST_CHARACTERS_MAX: Final = 250
 URI_BYTES_MAX: Final = 4_096
 
 

@@ -12,7 +12,6 @@ Floats: TypeAlias = NDArray[np.float64]
 
 TIER_GROUP: Final = 256  # points that a tier sums up
 LANDMARKS: Final = 5  # points kept of each group
-TIER_GROUP_BYTES: Final = LANDMARKS * 3 * 8
 
 
 @dataclass(frozen=True, slots=True)

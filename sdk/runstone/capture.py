@@ -24,7 +24,6 @@ CAPTURE_S: Final = 8.0
 GIT_S: Final = 2.0
 GPU_S: Final = 2.0
 PATCH_BYTES_MAX: Final = 1024 * 1024
-PATCH_PATH: Final = "source/changes.patch"
 ARGV_BYTES_MAX: Final = 65_536
 TEXT_CHARACTERS_MAX: Final = 1000
 

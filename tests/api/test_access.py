@@ -5,6 +5,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -319,15 +320,17 @@ async def test_token_in_the_address_is_not_taken(server: Server) -> None:
 
 async def test_revoked_expired_and_disabled_tokens_stop_at_once(people: People, server: Server, pool: Pool) -> None:
     project = await people.project()
-    for statement in (
-        "update token set revoked_at = now() where id = $1",
-        "update token set expires_at = now() - interval '1 second' where id = $1",
-        "update account set disabled_at = now() where id = (select account_id from token where id = $1)",
-    ):
+    expire = "update token set expires_at = now() - interval '1 second' where id = $1"
+    disable = "update account set disabled_at = now() where id = (select account_id from token where id = $1)"
+    for end in (access.revoke_token, partial(_executed, expire), partial(_executed, disable)):
         client = await people.member(project, Role.EDITOR)
         assert (await asked(server, f"Bearer {client.token}")).status_code == 200
-        await pool.execute(statement, client.token.split("_")[1])
+        await end(pool, client.token.split("_")[1])
         assert (await asked(server, f"Bearer {client.token}")).status_code == 401
+
+
+async def _executed(statement: str, pool: Pool, token_id: str) -> None:
+    await pool.execute(statement, token_id)
 
 
 async def test_narrow_token_can_no_more_than_it_says(people: People, server: Server, pool: Pool) -> None:
