@@ -18,7 +18,7 @@ from db.series import XAxis
 def describe(kind: type[Enum], name: str, description: str, **values: str) -> None:
     """Make `kind` a GraphQL enum whose every value says what it means."""
     strawberry.enum(kind, name=name, description=description)
-    definition: StrawberryEnumDefinition = kind.__strawberry_definition__  # type: ignore[attr-defined]
+    definition: StrawberryEnumDefinition = kind.__strawberry_definition__  # type: ignore[attr-defined]  # set by strawberry.enum
     for value in definition.values:
         value.description = values[value.name]
 

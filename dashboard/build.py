@@ -24,7 +24,7 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # not on Windows; two builds at once are then the caller's care
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # where there is no such module
 
 HERE = Path(__file__).resolve().parent
 DIST = HERE / "dist"

@@ -173,7 +173,7 @@ def _write(path: Path, text: str) -> None:
 def _send_token(token: str) -> None:
     """Put the token on every request from the proxy to a backend: Swift has no other secret between them."""
 
-    class Connection(bufferedhttp.BufferedHTTPConnection):  # type: ignore[misc]
+    class Connection(bufferedhttp.BufferedHTTPConnection):  # type: ignore[misc]  # swift has no types
         def endheaders(self, *args: Any, **kwargs: Any) -> None:
             self.putheader(TOKEN_HEADER, token)
             super().endheaders(*args, **kwargs)

@@ -113,7 +113,7 @@ def _at_exit(close: Callable[[], None]) -> None:
 
     What was registered last is called first, so the executors register before us.
     """
-    import concurrent.futures.thread  # noqa: F401
+    import concurrent.futures.thread  # noqa: F401 - for what it registers
 
     register = getattr(threading, "_register_atexit", None)
     if register is not None:

@@ -24,7 +24,7 @@ def replace_with(command: str) -> NoReturn:
     program = [sys.executable, "-P", "-m", PROGRAMS[command]]
     path = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH")]))
     sys.stdout.flush()
-    os.execve(sys.executable, program, {**os.environ, "PYTHONPATH": path})  # noqa: S606
+    os.execve(sys.executable, program, {**os.environ, "PYTHONPATH": path})  # noqa: S606 - our own program
 
 
 def _home() -> Path:

@@ -212,7 +212,7 @@ def _plain(value: object) -> object:
         case float():
             return float(value)
     if hasattr(type(value), "__float__") and not _is_array(value):  # Decimal, Fraction and such
-        return float(value)  # type: ignore[arg-type]
+        return float(value)  # type: ignore[arg-type]  # it has __float__
     return value
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import aioboto3  # type: ignore[import-untyped]
+import aioboto3
 import httpx
 import pytest
 import pytest_asyncio
-from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
-from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+from aiobotocore.config import AioConfig
+from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy.local.swift_filters import TOKEN_HEADER, Cache
 from settings import Settings
