@@ -6,6 +6,7 @@ import sys
 from typing import Final
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.app import make_app
@@ -54,8 +55,13 @@ def main(settings: Settings) -> None:
     """Serve on the settings' host and port."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines hold presigned addresses
+    serve(make_app(settings), settings)
+
+
+def serve(app: ASGIApp, settings: Settings) -> None:
+    """Serve any application the way ours is served; the benchmarks compare with an echo."""
     uvicorn.run(
-        make_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         http=Protocol,
