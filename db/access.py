@@ -63,6 +63,11 @@ class Scope:
         """The last arguments of `is_visible(project, owner, readable, own, account)`."""
         return self.readable, self.own, self.account_id
 
+    @property
+    def reach(self) -> tuple[list[UUID], list[UUID], UUID]:
+        """The same for the runs that the viewer may append to, as `allows` says."""
+        return [project for project, role in self.roles.items() if role in WRITERS], self.own, self.account_id
+
 
 def allows(scope: Scope, action: Action, project_id: UUID, owner_id: UUID | None = None) -> bool:
     """The policy. `owner_id` is who made the object; None when the question is about the project itself."""
@@ -74,6 +79,11 @@ def allows(scope: Scope, action: Action, project_id: UUID, owner_id: UUID | None
     if action is Action.START:
         return role in WRITERS or role is Role.LOGGER
     return role in WRITERS or (role is Role.LOGGER and owner_id == scope.account_id)
+
+
+def projects_allowing(scope: Scope, action: Action) -> list[UUID]:
+    """Where the viewer may do this."""
+    return [project for project in scope.roles if allows(scope, action, project)]
 
 
 def require(scope: Scope, action: Action, what: str, project_id: UUID, owner_id: UUID | None = None) -> None:

@@ -67,18 +67,16 @@ class Environment:
     packages: dict[str, str] = field(default_factory=dict)
 
 
-INSERT = """
-    insert into attempt (run_id, number, id, started_by) values ($1, $2, $3, $4)
-"""
-
-INSERT_SOURCE = """
-    insert into source (run_id, attempt, commit_id, branch, remote, is_dirty, entry_point, argv, patch_digest)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-"""
-
-INSERT_ENVIRONMENT = """
+OPEN = """
+    with made as (
+        insert into attempt (run_id, number, id, started_by) values ($1, $2, $3, $4)
+        returning run_id, number
+    ), with_source as (
+        insert into source (run_id, attempt, commit_id, branch, remote, is_dirty, entry_point, argv, patch_digest)
+        select run_id, number, $6, $7, $8, $9, $10, $11, $12 from made where $5::boolean
+    )
     insert into environment (run_id, attempt, python, platform, hostname, cpu_count, memory_bytes, gpus, packages)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb)
+    select run_id, number, $14, $15, $16, $17, $18, $19, $20::text::jsonb from made where $13::boolean
 """
 
 
@@ -92,12 +90,9 @@ async def open(
     environment: Environment | None,
 ) -> None:
     """Begin an attempt, in the caller's transaction."""
-    await conn.execute(INSERT, run_id, number, attempt_id, scope.account_id)
-    if source is not None:
-        await conn.execute(INSERT_SOURCE, run_id, number, *columns(source))
-    if environment is not None:
-        *others, packages = columns(environment)
-        await conn.execute(INSERT_ENVIRONMENT, run_id, number, *others, orjson.dumps(packages).decode())
+    await conn.execute(
+        OPEN, run_id, number, attempt_id, scope.account_id, *source_columns(source), *environment_columns(environment)
+    )
 
 
 OF_RUNS = """
@@ -197,6 +192,17 @@ def checked_environment(environment: Environment) -> Environment:
 def columns(record: Any) -> list[Any]:
     """The fields of a dataclass, in the order of the statement that takes them."""
     return [getattr(record, name) for name in record.__dataclass_fields__]
+
+
+def source_columns(source: Source | None) -> list[Any]:
+    """Whether there is one, and its columns."""
+    return [source is not None, *columns(source or Source())]
+
+
+def environment_columns(environment: Environment | None) -> list[Any]:
+    """Whether there is one, and its columns; `packages` as JSON."""
+    *others, packages = columns(environment or Environment())
+    return [environment is not None, *others, orjson.dumps(packages).decode()]
 
 
 def _camel(name: str) -> str:

@@ -207,15 +207,7 @@ async def log(conn: Connection, run_id: UUID, attempt: int, params: Sequence[Par
     new = await _missing(conn, run_id, params)
     if not new:
         return 0
-    await conn.execute(
-        INSERT,
-        run_id,
-        attempt,
-        [param.key for param in new],
-        [param.type for param in new],
-        [param.text for param in new],
-        [param.number for param in new],
-    )
+    await conn.execute(INSERT, run_id, attempt, *columns(new))
     await _missing(conn, run_id, new)  # another writer may have been first, with another value
     total = int(await conn.fetchval(TOTAL, run_id))
     if total > PER_RUN_MAX:
@@ -232,3 +224,13 @@ async def _missing(conn: Connection, run_id: UUID, params: Sequence[Param]) -> l
         if has is not None and (has.type, has.text) != (param.type, param.text):
             raise ParamConflict(param.key, has.value, param.value, path=f"input.params[{index}]")
     return [param for param in params if param.key not in stored]
+
+
+def columns(params: Sequence[Param]) -> tuple[list[str], list[ParamType], list[str], list[float | None]]:
+    """Keys, types, texts and numbers."""
+    return (
+        [param.key for param in params],
+        [param.type for param in params],
+        [param.text for param in params],
+        [param.number for param in params],
+    )

@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from db import access, attempts, experiments, params, projects, tags
+from db import access, attempts, experiments, params, projects
 from db.access import Action, Scope
 from db.attempts import Environment, RunStatus, Source
 from db.errors import Conflict, Invalid, NotFound, RunSealed
@@ -154,15 +154,46 @@ async def count(conn: Conn, scope: Scope, selection: Selection) -> int:
     return int(await conn.fetchval(COUNT, *scope.sight, *attempts.columns(selection)))
 
 
-INSERT = """
-    insert into run (id, project_id, experiment_id, parent_id, name, created_by, started_at, request_sha256)
-    values ($1, $2, $3, $4, $5, $6, $7, $8)
-    on conflict (id) do nothing
-    returning id
-"""
-
-REQUEST = """
-    select request_sha256, created_by from run where id = $1
+# Everything that a run starts with, when its project, experiment and parent are there and its id is new.
+CREATE = """
+    with place as (
+        select experiment.project_id, experiment.id as experiment_id
+        from project
+        join experiment on experiment.project_id = project.id and experiment.name = $3
+        where project.name = $2 and project.id = any($9::uuid[])
+            and ($4::uuid is null or exists (
+                select from run as parent
+                where parent.id = $4 and parent.project_id = project.id
+                    and is_visible(parent.project_id, parent.created_by, $10, $11, $7)
+            ))
+    ), made as (
+        insert into run (id, project_id, experiment_id, parent_id, name, created_by, started_at, request_sha256)
+        select $1, project_id, experiment_id, $4, $5, $7, $6, $8 from place
+        on conflict (id) do nothing
+        returning id, project_id, experiment_id, parent_id, name, status, attempt, created_by, created_at, started_at,
+            finished_at
+    ), with_attempt as (
+        insert into attempt (run_id, number, id, started_by)
+        select id, attempt, id, created_by from made
+    ), with_params as (
+        insert into param (run_id, attempt, key, type, text, number)
+        select made.id, made.attempt, given.key, given.type, given.text, given.number
+        from made, unnest($12::text[], $13::text[], $14::text[], $15::float8[]) as given (key, type, text, number)
+    ), with_tags as (
+        insert into tag (run_id, key, value, changed_by)
+        select made.id, given.key, given.value, made.created_by
+        from made, unnest($16::text[], $17::text[]) as given (key, value)
+    ), with_source as (
+        insert into source (run_id, attempt, commit_id, branch, remote, is_dirty, entry_point, argv, patch_digest)
+        select id, attempt, $19, $20, $21, $22, $23, $24, $25 from made where $18::boolean
+    ), with_environment as (
+        insert into environment
+            (run_id, attempt, python, platform, hostname, cpu_count, memory_bytes, gpus, packages)
+        select id, attempt, $27, $28, $29, $30, $31, $32, $33::text::jsonb from made where $26::boolean
+    )
+    select id, project_id, experiment_id, parent_id, name, status, attempt, created_by, created_at, started_at,
+        finished_at
+    from made
 """
 
 
@@ -171,34 +202,56 @@ async def start(pool: Pool, scope: Scope, asked: Start) -> tuple[Run, bool]:
 
     The same request again returns the run. Raises `NotFound`, `Forbidden`, `Invalid`, `Conflict`.
     """
+    run = await _create(pool, scope, asked)
+    if run is not None:
+        return run, True
     async with pool.acquire() as conn, conn.transaction():
-        project = await projects.get(conn, scope, Action.START, name=asked.project)
-        if asked.parent_id is not None:
-            parent = await get(conn, scope, Action.READ, asked.parent_id)
-            if parent.project_id != project.id:
-                raise Invalid("the parent run is in another project", path="input.parentId")
-        experiment, _ = await experiments.ensure(
-            conn, scope.account_id, project.id, asked.experiment, path="input.experiment"
-        )
-        created = await conn.fetchval(
-            INSERT,
-            asked.id,
-            project.id,
-            experiment.id,
-            asked.parent_id,
-            asked.name,
-            scope.account_id,
-            asked.started_at,
-            asked.digest(),
-        )
-        if created is None:
-            await _require_same_request(conn, scope, asked)
-        else:
-            await attempts.open(conn, scope, asked.id, 1, asked.id, asked.source, asked.environment)
-            await params.log(conn, asked.id, 1, asked.params)
-            await tags.set(conn, scope.account_id, asked.id, asked.tags)
-        run = await get(conn, scope, Action.READ, asked.id)
-        return run, created is not None
+        await _make_place(conn, scope, asked)
+        run = await _create(conn, scope, asked)
+        if run is not None:
+            return run, True
+        await _require_same_request(conn, scope, asked)
+        return await get(conn, scope, Action.READ, asked.id), False
+
+
+async def _create(conn: Conn, scope: Scope, asked: Start) -> Run | None:
+    """The new run; None when its id is known or something that it needs is not there, or not to be seen."""
+    readable, own, account_id = scope.sight
+    row = await conn.fetchrow(
+        CREATE,
+        asked.id,
+        asked.project,
+        asked.experiment,
+        asked.parent_id,
+        asked.name,
+        asked.started_at,
+        account_id,
+        asked.digest(),
+        access.projects_allowing(scope, Action.START),
+        readable,
+        own,
+        *params.columns(asked.params),
+        list(asked.tags),
+        list(asked.tags.values()),
+        *attempts.source_columns(asked.source),
+        *attempts.environment_columns(asked.environment),
+    )
+    return None if row is None else _run(row)
+
+
+async def _make_place(conn: Connection, scope: Scope, asked: Start) -> None:
+    """See that the run can be made in its project, and make its experiment when that is missing."""
+    project = await projects.get(conn, scope, Action.START, name=asked.project)
+    if asked.parent_id is not None:
+        parent = await get(conn, scope, Action.READ, asked.parent_id)
+        if parent.project_id != project.id:
+            raise Invalid("the parent run is in another project", path="input.parentId")
+    await experiments.ensure(conn, scope.account_id, project.id, asked.experiment, path="input.experiment")
+
+
+REQUEST = """
+    select request_sha256, created_by from run where id = $1
+"""
 
 
 async def _require_same_request(conn: Connection, scope: Scope, asked: Start) -> None:
@@ -256,23 +309,30 @@ HEARTBEAT = """
     update attempt
     set heartbeat_at = now(), status = 'RUNNING'
     from run
-    where run.id = $1 and attempt.run_id = run.id and attempt.number = run.attempt and attempt.finished_at is null
+    where run.id = $1 and is_visible(run.project_id, run.created_by, $2, $3, $4)
+        and attempt.run_id = run.id and attempt.number = run.attempt and attempt.finished_at is null
+    returning run.id, run.project_id, run.experiment_id, run.parent_id, run.name, attempt.status, run.attempt,
+        run.created_by, run.created_at, run.started_at, run.finished_at
 """
 
 
 async def heartbeat(pool: Pool, scope: Scope, run_id: UUID) -> Run:
     """Note that the run is alive; a lost one is running again. Raises `NotFound`, `Forbidden`, `RunSealed`."""
+    row = await pool.fetchrow(HEARTBEAT, run_id, *scope.reach)
+    if row is not None:
+        return _run(row)
     run = await get(pool, scope, Action.APPEND, run_id)
-    if await pool.execute(HEARTBEAT, run_id) == "UPDATE 0":
-        raise RunSealed(f"run {run_id} has ended", status=run.status, path="input.runId")
-    return await get(pool, scope, Action.READ, run_id)
+    raise RunSealed(f"run {run_id} has ended", status=run.status, path="input.runId")
 
 
 FINISH = """
     update attempt
     set status = $2, finished_at = now(), client_finished_at = $3
     from run
-    where run.id = $1 and attempt.run_id = run.id and attempt.number = run.attempt and attempt.finished_at is null
+    where run.id = $1 and is_visible(run.project_id, run.created_by, $4, $5, $6)
+        and attempt.run_id = run.id and attempt.number = run.attempt and attempt.finished_at is null
+    returning run.id, run.project_id, run.experiment_id, run.parent_id, run.name, attempt.status, run.attempt,
+        run.created_by, run.created_at, run.started_at, attempt.finished_at
 """
 
 
@@ -283,10 +343,11 @@ async def finish(
 
     Raises `NotFound`, `Forbidden`, `RunSealed` when it ended in another way.
     """
-    await get(pool, scope, Action.APPEND, run_id)
-    ended = await pool.execute(FINISH, run_id, status, client_finished_at)
-    run = await get(pool, scope, Action.READ, run_id)
-    if ended == "UPDATE 0" and run.status.value != status.value:
+    row = await pool.fetchrow(FINISH, run_id, status, client_finished_at, *scope.reach)
+    if row is not None:
+        return _run(row)
+    run = await get(pool, scope, Action.APPEND, run_id)
+    if run.status.value != status.value:
         raise RunSealed(f"run {run_id} has ended as {run.status}", status=run.status, path="input.status")
     return run
 
