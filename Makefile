@@ -5,7 +5,7 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test lint schema dashboard browser lock clean
+.PHONY: help run install test torture lint schema dashboard browser lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -23,6 +23,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 test: $(INSTALLED) dashboard browser ## Run the tests on real services; ARGS="-k name" runs some
 	$(PYTHON) -P -m pytest $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90)
+
+torture: $(INSTALLED) ## Exactly-once under fire; ARGS="--cycles 200 --seed 7 --minutes 30"
+	$(PYTHON) -P -m tests.torture $(ARGS)
 
 lint: $(INSTALLED) ## Check style, format and types
 	$(PYTHON) -m ruff check .
