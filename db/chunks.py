@@ -8,24 +8,29 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 import numpy as np
 
-from db import packing, summaries
+from db import packing, summaries, tallies
 from db.blocks import content_sha256
 from db.packing import Ints, Matrix
 from db.pool import Conn, Connection, Pool
-from db.summaries import Tally
+from db.tallies import Tallies
 
 CHUNK_N_MAX: Final = 8192  # points of each key
 CHUNK_POINTS_MAX: Final = 1 << 20  # points of all keys
-ROUND_BLOCKS_MAX: Final = 4096  # what one transaction compacts
+RUNS_AT_ONCE: Final = 16  # what one transaction compacts
+ROUND_BLOCKS_MAX: Final = 20_000
 ROUND_POINTS_MAX: Final = 1 << 20
-LIVE_BLOCKS_MAX: Final = 200  # a run with more blocks than this is compacted before it ends
+REWRITTEN_POINTS_MAX: Final = 1 << 21
+LIVE_BLOCKS_MAX: Final = 32  # a run with more blocks than this is compacted before it ends
+BACKLOG_BLOCKS: Final = 1000  # and again at once with more than this
+
+Key = tuple[UUID, int, UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,132 +38,153 @@ class Stream:
     """What one writer sent with one keyset, or the part of it that is compacted now."""
 
     run_id: UUID
-    writer_id: UUID
     keyset_id: int
+    writer_id: UUID
     attempt: int
-    keys: list[str]
+    keys: int
     is_ended: bool
     fresh: Matrix  # the blocks
 
     @property
+    def key(self) -> Key:
+        """Which stream it is."""
+        return (self.run_id, self.keyset_id, self.writer_id)
+
+    @property
     def n_max(self) -> int:
         """The size of a full chunk."""
-        return max(1, min(CHUNK_N_MAX, CHUNK_POINTS_MAX // len(self.keys)))
+        return max(1, min(CHUNK_N_MAX, CHUNK_POINTS_MAX // self.keys))
 
 
+# Walks from run to run in the index, and counts no further than it must.
 DUE = """
-    select block.run_id
-    from (
-        select run_id, attempt, count(*) as blocks from block group by run_id, attempt
-    ) as block
-    join attempt on attempt.run_id = block.run_id and attempt.number = block.attempt
-    group by block.run_id
-    having sum(block.blocks) > $1 or bool_or(attempt.finished_at is not null)
-    order by sum(block.blocks) desc, block.run_id
-    limit $2
+    with recursive logged as (
+        (select run_id from block order by run_id limit 1)
+        union all
+        select (select block.run_id from block where block.run_id > logged.run_id order by block.run_id limit 1)
+        from logged
+        where logged.run_id is not null
+    )
+    select logged.run_id
+    from logged
+    cross join lateral (
+        select count(*) as blocks, bool_or(attempt.finished_at is not null) as is_ended
+        from (select attempt from block where block.run_id = logged.run_id limit $1 + 1) as first
+        join attempt on attempt.run_id = logged.run_id and attempt.number = first.attempt
+    ) as counted
+    where counted.blocks > $1 or counted.is_ended
 """
 
 
-async def due(conn: Conn, limit: int = 1000) -> list[UUID]:
-    """Runs with blocks to compact: many, or of an attempt that has ended; those with the most first."""
-    return [row["run_id"] for row in await conn.fetch(DUE, LIVE_BLOCKS_MAX, limit)]
+async def due(conn: Conn, *, more_than: int = LIVE_BLOCKS_MAX) -> list[UUID]:
+    """Runs with blocks to compact: more than so many, or of an attempt that has ended."""
+    return [row["run_id"] for row in await conn.fetch(DUE, more_than)]
 
+
+# Plans for few rows of large tables, whatever the tables look like: these fill and empty faster than statistics follow.
+PLAN = """
+    select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+        set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
+"""
 
 LOCK = """
-    select pg_try_advisory_xact_lock(1668246896, hashtext($1::uuid::text))
+    select run_id
+    from unnest($1::uuid[]) as given (run_id)
+    where pg_try_advisory_xact_lock(1668246896, hashtext(run_id::text))
 """
 
 
-async def compact(pool: Pool, run_id: UUID) -> int:
+async def compact(pool: Pool, run_ids: Sequence[UUID]) -> int:
     """How many blocks became chunks: a bounded number, so ask again until it is 0.
 
-    One transaction; 0 too when another process compacts the run now.
+    One transaction for at most `RUNS_AT_ONCE` runs; those that another process compacts now are left to it.
     """
     async with pool.acquire() as conn, conn.transaction():
-        if not await conn.fetchval(LOCK, run_id):
-            return 0
-        streams = await _streams(conn, run_id)
+        await conn.execute(PLAN)
+        locked = [row["run_id"] for row in await conn.fetch(LOCK, run_ids)]
+        streams = await _streams(conn, locked) if locked else []
         if not streams:
             return 0
-        absorbed = await _absorbed(conn, streams)
-        chunks, tallies = await asyncio.to_thread(_compacted, streams, absorbed)
-        await _replace(conn, run_id, streams, absorbed, chunks)
-        await _add_to_series(conn, run_id, tallies)
+        streams, absorbed = await _absorbed(conn, streams)
+        known = await _known(conn, streams)
+        chunks, tally_rows = await asyncio.to_thread(_compacted, streams, absorbed, known)
+        await _replace(conn, streams, absorbed, chunks)
+        await conn.execute(PUT_TALLIES, *_columns(tally_rows))
     return sum(len(stream.fresh.seqs) for stream in streams)
 
 
 def _compacted(
-    streams: Sequence[Stream], absorbed: Sequence[asyncpg.Record]
-) -> tuple[list[tuple[object, ...]], list[Tally]]:
-    """The rows of the new chunks, and a tally of what the blocks add to each series. All of it is computing."""
-    rows, tallies = [], []
+    streams: Sequence[Stream], absorbed: Sequence[asyncpg.Record], known: Sequence[asyncpg.Record]
+) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+    """The rows of the new chunks, and those of `tally` with the blocks counted. All of it is computing."""
+    earlier: dict[Key, list[Matrix]] = {stream.key: [] for stream in streams}
+    for row in absorbed:
+        earlier[row["run_id"], row["keyset_id"], row["writer_id"]].append(_matrix(row))
+    chunks, counted = [], []
     for stream in streams:
-        key = (stream.keyset_id, stream.writer_id)
-        earlier = [_matrix(row) for row in absorbed if (row["keyset_id"], row["writer_id"]) == key]
-        whole = packing.joined([*earlier, stream.fresh])
-        rows += [_row(stream, piece) for piece in packing.cut(whole, stream.n_max)]
-        tallies += summaries.of_matrix(stream.keys, stream.fresh, stream.attempt, stream.writer_id)
-    return rows, tallies
+        whole = packing.joined([*earlier.pop(stream.key), stream.fresh])
+        chunks += [_row(stream, piece) for piece in packing.cut(whole, stream.n_max)]
+    for keyset_id, same in groupby(sorted(streams, key=attrgetter("keyset_id")), key=attrgetter("keyset_id")):
+        counted += _counted(keyset_id, list(same), [row for row in known if row["keyset_id"] == keyset_id])
+    return chunks, counted
 
 
+# The first blocks of each run; of each column the bytes of all blocks of a stream.
 BLOCKS = """
-    with last as (
-        select writer_id, seq
+    select given.run_id, stream.keyset_id, stream.writer_id, stream.attempt, keyset.size,
+        attempt.finished_at is not null as is_ended,
+        stream.seqs, stream.sizes, stream.received, stream.steps, stream.times, stream.vals
+    from unnest($1::uuid[]) as given (run_id)
+    cross join lateral (
+        select keyset_id, writer_id, attempt,
+            string_agg(int8send(seq), '' order by seq) as seqs,
+            string_agg(int4send(n), '' order by seq) as sizes,
+            string_agg(int8send(received_ms), '' order by seq) as received,
+            string_agg(steps, '' order by seq) as steps,
+            string_agg(times, '' order by seq) as times,
+            string_agg(vals, '' order by seq) as vals
         from (
-            select writer_id, seq, sum(points) over (order by writer_id, seq) - points as before
-            from (
-                select writer_id, seq, length(vals) / 8 as points
-                from block
-                where run_id = $1
-                order by writer_id, seq
-                limit $2
-            ) as first
-        ) as counted
+            select *, sum(length(vals) / 8) over (order by writer_id, seq) - length(vals) / 8 as before
+            from block
+            where block.run_id = given.run_id
+            order by writer_id, seq
+            limit $2
+        ) as first
         where before < $3
-        order by writer_id desc, seq desc
-        limit 1
-    )
-    select writer_id, keyset_id, attempt,
-        attempt = any (array(select number from attempt where run_id = $1 and finished_at is not null)) as is_ended,
-        seq, n, received_ms, steps, times, vals
-    from block
-    where run_id = $1 and (writer_id, seq) <= (select writer_id, seq from last)
-    order by writer_id, keyset_id, seq
-"""
-
-KEYS = """
-    select id, keys from keyset where id = any ($1::bigint[])
+        group by keyset_id, writer_id, attempt
+    ) as stream
+    join keyset on keyset.id = stream.keyset_id
+    join attempt on attempt.run_id = given.run_id and attempt.number = stream.attempt
 """
 
 
-async def _streams(conn: Connection, run_id: UUID) -> list[Stream]:
-    """The first blocks of a run, by stream."""
-    rows = await conn.fetch(BLOCKS, run_id, ROUND_BLOCKS_MAX, ROUND_POINTS_MAX)
-    keysets = await conn.fetch(KEYS, list({row["keyset_id"] for row in rows}))
-    keys = {row["id"]: row["keys"] for row in keysets}
+async def _streams(conn: Connection, run_ids: Sequence[UUID]) -> list[Stream]:
+    """The first blocks of the runs, by stream; each run gets an equal share of the round."""
+    rows = await conn.fetch(BLOCKS, run_ids, ROUND_BLOCKS_MAX // len(run_ids), ROUND_POINTS_MAX // len(run_ids))
     return [
         Stream(
-            run_id,
-            writer_id,
-            keyset_id,
-            attempt,
-            keys[keyset_id],
-            is_ended,
-            summaries.matrix_of(len(keys[keyset_id]), list(same)),
+            row["run_id"],
+            row["keyset_id"],
+            row["writer_id"],
+            row["attempt"],
+            row["size"],
+            row["is_ended"],
+            packing.of_blocks(
+                row["size"], row["seqs"], row["sizes"], row["received"], row["steps"], row["times"], row["vals"]
+            ),
         )
-        for (writer_id, keyset_id, attempt, is_ended), same in groupby(
-            rows, key=itemgetter("writer_id", "keyset_id", "attempt", "is_ended")
-        )
+        for row in rows
     ]
 
 
 SMALL = """
     select given.ordinality - 1 as stream, chunk.n, chunk.first_seq
-    from unnest($2::bigint[], $3::uuid[], $4::integer[]) with ordinality as given (keyset_id, writer_id, n_max)
+    from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::integer[])
+        with ordinality as given (run_id, keyset_id, writer_id, n_max)
     cross join lateral (
         select n, first_seq
         from chunk
-        where run_id = $1 and keyset_id = given.keyset_id and writer_id = given.writer_id
+        where run_id = given.run_id and keyset_id = given.keyset_id and writer_id = given.writer_id
         order by first_seq desc
         limit 20
     ) as chunk
@@ -167,40 +193,42 @@ SMALL = """
 """
 
 ABSORBED = """
-    select keyset_id, writer_id, first_seq, seqs, n, sizes, received, steps, times, narrow, vals
-    from unnest($2::bigint[], $3::uuid[], $4::bigint[]) as given (keyset_id, writer_id, first_seq)
-    join chunk using (keyset_id, writer_id, first_seq)
-    where chunk.run_id = $1
-    order by keyset_id, writer_id, first_seq
+    select run_id, keyset_id, writer_id, first_seq, seqs, n, sizes, received, steps, times, narrow, vals
+    from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bigint[]) as given (run_id, keyset_id, writer_id, first_seq)
+    join chunk using (run_id, keyset_id, writer_id, first_seq)
+    order by run_id, keyset_id, writer_id, first_seq
 """
 
 
-async def _absorbed(conn: Connection, streams: Sequence[Stream]) -> list[asyncpg.Record]:
+async def _absorbed(conn: Connection, streams: list[Stream]) -> tuple[list[Stream], list[asyncpg.Record]]:
     """The chunks at the ends of the streams that go into the new ones: those no larger than what comes after them.
 
-    All that are not full when the attempt has ended.
+    All that are not full when the attempt has ended. Streams for which there is no memory wait for another round.
     """
-    run_id = streams[0].run_id
-    small = await conn.fetch(
-        SMALL,
-        run_id,
-        [stream.keyset_id for stream in streams],
-        [stream.writer_id for stream in streams],
-        [stream.n_max for stream in streams],
-    )
-    if not small:
-        return []
-    chosen = []
-    for index, same in groupby(small, key=itemgetter("stream")):
-        stream = streams[index]
+    small = await conn.fetch(SMALL, *_columns([stream.key for stream in streams]), [stream.n_max for stream in streams])
+    by_stream = {index: list(same) for index, same in groupby(small, key=itemgetter("stream"))}
+    taken: list[Stream] = []
+    chosen: list[tuple[object, ...]] = []
+    points = 0
+    for index, stream in enumerate(streams):
         after = stream.fresh.n
-        for row in same:
+        firsts = []
+        for row in by_stream.get(index, ()):
             if row["n"] > after and not stream.is_ended:
                 break
             after += row["n"]
-            chosen.append((stream.keyset_id, stream.writer_id, row["first_seq"]))
-    keyset_ids, writer_ids, first_seqs = zip(*chosen, strict=True) if chosen else ((), (), ())
-    return await conn.fetch(ABSORBED, run_id, keyset_ids, writer_ids, first_seqs)
+            firsts.append(row["first_seq"])
+        points += after * stream.keys
+        if taken and points > REWRITTEN_POINTS_MAX:
+            break
+        taken.append(stream)
+        chosen += [(*stream.key, first_seq) for first_seq in firsts]
+    return taken, await conn.fetch(ABSORBED, *_columns(chosen)) if chosen else []
+
+
+def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
+    """The arguments of `unnest` for rows."""
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _matrix(row: asyncpg.Record) -> Matrix:
@@ -230,16 +258,17 @@ def _multirange(seqs: Ints) -> str:
 
 
 def _row(stream: Stream, matrix: Matrix) -> tuple[object, ...]:
-    """The columns of `chunk` behind run_id, in the order of `REPLACE`."""
+    """A row of `chunk`, in the order of `REPLACE`."""
     narrow, values = packing.pack_values(matrix.values)
     return (
-        stream.keyset_id,
-        stream.writer_id,
+        *stream.key,
         int(matrix.seqs[0]),
         _multirange(matrix.seqs),
         stream.attempt,
         matrix.n,
         int(matrix.times.min()),
+        int(matrix.steps.min()),
+        int(matrix.steps.max()),
         packing.pack(matrix.sizes),
         packing.pack(matrix.received_ms),
         packing.pack(matrix.steps),
@@ -254,27 +283,31 @@ def _row(stream: Stream, matrix: Matrix) -> tuple[object, ...]:
 REPLACE = """
     with absorbed as (
         delete from chunk
-        using unnest($4::bigint[], $5::uuid[], $6::bigint[]) as given (keyset_id, writer_id, first_seq)
-        where chunk.run_id = $1 and chunk.keyset_id = given.keyset_id and chunk.writer_id = given.writer_id
-            and chunk.first_seq = given.first_seq
+        using unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bigint[])
+            as given (run_id, keyset_id, writer_id, first_seq)
+        where chunk.run_id = given.run_id and chunk.keyset_id = given.keyset_id
+            and chunk.writer_id = given.writer_id and chunk.first_seq = given.first_seq
         returning 1
     ), compacted as (
         delete from block
-        using unnest($2::uuid[], $3::bigint[]) as given (writer_id, seq)
-        where block.run_id = $1 and block.writer_id = given.writer_id and block.seq = given.seq
+        using unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::bigint[], $9::bigint[])
+            as given (run_id, keyset_id, writer_id, first_seq, last_seq)
+        where block.run_id = given.run_id and block.writer_id = given.writer_id
+            and block.seq between given.first_seq and given.last_seq and block.keyset_id = given.keyset_id
         returning 1
     )
     insert into chunk (
-        run_id, keyset_id, writer_id, first_seq, seqs, attempt, n, first_ms,
+        run_id, keyset_id, writer_id, first_seq, seqs, attempt, n, first_ms, low_step, high_step,
         sizes, received, steps, times, narrow, vals, tier
     )
-    select $1, keyset_id, writer_id, first_seq, seqs::int8multirange, attempt, n, first_ms,
+    select run_id, keyset_id, writer_id, first_seq, seqs::int8multirange, attempt, n, first_ms, low_step, high_step,
         sizes, received, steps, times, narrow, vals, tier
     from unnest(
-        $7::bigint[], $8::uuid[], $9::bigint[], $10::text[], $11::integer[], $12::integer[], $13::bigint[],
-        $14::bytea[], $15::bytea[], $16::bytea[], $17::bytea[], $18::bytea[], $19::bytea[], $20::bytea[]
+        $10::uuid[], $11::bigint[], $12::uuid[], $13::bigint[], $14::text[], $15::integer[], $16::integer[],
+        $17::bigint[], $18::bigint[], $19::bigint[],
+        $20::bytea[], $21::bytea[], $22::bytea[], $23::bytea[], $24::bytea[], $25::bytea[], $26::bytea[]
     ) as given (
-        keyset_id, writer_id, first_seq, seqs, attempt, n, first_ms,
+        run_id, keyset_id, writer_id, first_seq, seqs, attempt, n, first_ms, low_step, high_step,
         sizes, received, steps, times, narrow, vals, tier
     )
     where (select count(*) from absorbed) + (select count(*) from compacted) > 0
@@ -283,79 +316,70 @@ REPLACE = """
 
 async def _replace(
     conn: Connection,
-    run_id: UUID,
     streams: Sequence[Stream],
     absorbed: Sequence[asyncpg.Record],
     chunks: Sequence[tuple[object, ...]],
 ) -> None:
     """Put the chunks in the place of the streams' blocks and of the absorbed chunks."""
+    gone = [(row["run_id"], row["keyset_id"], row["writer_id"], row["first_seq"]) for row in absorbed]
     await conn.execute(
         REPLACE,
-        run_id,
-        [stream.writer_id for stream in streams for _ in stream.fresh.seqs],
-        [int(seq) for stream in streams for seq in stream.fresh.seqs],
-        [row["keyset_id"] for row in absorbed],
-        [row["writer_id"] for row in absorbed],
-        [row["first_seq"] for row in absorbed],
-        *(list(column) for column in zip(*chunks, strict=True)),
+        *(_columns(gone) if gone else ([], [], [], [])),
+        *_columns([(*stream.key, int(stream.fresh.seqs[0]), int(stream.fresh.seqs[-1])) for stream in streams]),
+        *_columns(chunks),
     )
 
 
-SERIES = """
-    select key, count, non_finite, first_value, last_value, last_step, min_value, min_step, max_value, max_step,
-        first_step, first_attempt, first_received_ms, first_writer_id, first_seq,
-        last_attempt, last_received_ms, last_writer_id, last_seq
-    from series
-    where run_id = $1 and key = any ($2::text[])
+TALLIES = """
+    select run_id, keyset_id, count, first_step, first_attempt, first_received_ms, first_writer_id, first_seq,
+        last_step, last_attempt, last_received_ms, last_writer_id, last_seq, stats
+    from unnest($1::uuid[], $2::bigint[]) as given (run_id, keyset_id)
+    join tally using (run_id, keyset_id)
 """
 
-UPDATE_SERIES = """
-    update series
-    set count = given.count, non_finite = given.non_finite,
-        first_step = given.first_step, first_attempt = given.first_attempt,
-        first_received_ms = given.first_received_ms, first_writer_id = given.first_writer_id,
-        first_seq = given.first_seq, first_value = given.first_value,
-        last_step = given.last_step, last_attempt = given.last_attempt,
-        last_received_ms = given.last_received_ms, last_writer_id = given.last_writer_id,
-        last_seq = given.last_seq, last_value = given.last_value,
-        min_value = given.min_value, min_step = given.min_step,
-        max_value = given.max_value, max_step = given.max_step
+PUT_TALLIES = """
+    insert into tally (
+        run_id, keyset_id, count, first_step, first_attempt, first_received_ms, first_writer_id, first_seq,
+        last_step, last_attempt, last_received_ms, last_writer_id, last_seq, stats
+    )
+    select *
     from unnest(
-        $2::text[], $3::bigint[], $4::bigint[],
-        $5::bigint[], $6::integer[], $7::bigint[], $8::uuid[], $9::bigint[], $10::float8[],
-        $11::bigint[], $12::integer[], $13::bigint[], $14::uuid[], $15::bigint[], $16::float8[],
-        $17::float8[], $18::bigint[], $19::float8[], $20::bigint[]
-    ) as given (
-        key, count, non_finite,
-        first_step, first_attempt, first_received_ms, first_writer_id, first_seq, first_value,
-        last_step, last_attempt, last_received_ms, last_writer_id, last_seq, last_value,
-        min_value, min_step, max_value, max_step
+        $1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::bigint[], $7::uuid[], $8::bigint[],
+        $9::bigint[], $10::integer[], $11::bigint[], $12::uuid[], $13::bigint[], $14::bytea[]
     )
-    where series.run_id = $1 and series.key = given.key
+    on conflict (run_id, keyset_id) do update
+    set count = excluded.count,
+        first_step = excluded.first_step, first_attempt = excluded.first_attempt,
+        first_received_ms = excluded.first_received_ms, first_writer_id = excluded.first_writer_id,
+        first_seq = excluded.first_seq,
+        last_step = excluded.last_step, last_attempt = excluded.last_attempt,
+        last_received_ms = excluded.last_received_ms, last_writer_id = excluded.last_writer_id,
+        last_seq = excluded.last_seq,
+        stats = excluded.stats
 """
 
 
-async def _add_to_series(conn: Connection, run_id: UUID, fresh: Sequence[Tally]) -> None:
-    """Count the points among those that the series rows know; the caller's lock keeps others away."""
-    rows = await conn.fetch(SERIES, run_id, list({tally.key for tally in fresh}))
-    known = {row["key"]: summaries.tally_of(tuple(row)) for row in rows}
-    for tally in fresh:
-        known[tally.key] = summaries.merged(known[tally.key], tally)
-    columns = zip(*(_series_row(tally) for tally in known.values() if tally), strict=True)
-    await conn.execute(UPDATE_SERIES, run_id, *(list(column) for column in columns))
+async def _known(conn: Connection, streams: Sequence[Stream]) -> list[asyncpg.Record]:
+    """What the tallies of the streams' keysets say so far; the caller's locks keep others away."""
+    return await conn.fetch(TALLIES, *_columns(list({(stream.run_id, stream.keyset_id) for stream in streams})))
 
 
-def _series_row(tally: Tally) -> tuple[object, ...]:
-    """The columns of `series` behind run_id, in the order of `UPDATE_SERIES`."""
-    return (
-        tally.key,
-        tally.count,
-        tally.non_finite,
-        *tally.first,
-        *tally.last,
-        *(tally.min or (None, None)),
-        *(tally.max or (None, None)),
-    )
+def _counted(keyset_id: int, streams: Sequence[Stream], known: Sequence[asyncpg.Record]) -> list[tuple[object, ...]]:
+    """The rows of `tally`, in the order of `PUT_TALLIES`, for streams of one keyset: what was known and the blocks."""
+    run_ids = list(dict.fromkeys(stream.run_id for stream in streams))
+    numbers = {run_id: number for number, run_id in enumerate(run_ids)}
+    points = tallies.of_points([(stream.fresh, stream.attempt, stream.writer_id) for stream in streams])
+    runs = np.repeat([numbers[stream.run_id] for stream in streams], [stream.fresh.n for stream in streams])
+    whole = tallies.summed(points, runs)
+    if known:
+        before = tallies.unpacked([summaries.tally_of(row) for row in known])
+        parts = [*(numbers[row["run_id"]] for row in known), *range(len(run_ids))]
+        whole = tallies.summed(tallies.joined(before, whole), np.array(parts))
+    return [_tally_row(run_id, keyset_id, whole, part) for part, run_id in enumerate(run_ids)]
+
+
+def _tally_row(run_id: UUID, keyset_id: int, whole: Tallies, part: int) -> tuple[object, ...]:
+    return (run_id, keyset_id, int(whole.counts[part]), *whole.first(part), *whole.last(part), whole.packed(part))
 
 
 # Both tiers in one snapshot: a block that is being compacted is in one of them.

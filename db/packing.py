@@ -36,27 +36,25 @@ class Matrix:
 
 
 def of_blocks(
-    keys: int,
-    seqs: Sequence[int],
-    sizes: Sequence[int],
-    received_ms: Sequence[int],
-    steps: Sequence[bytes],
-    times: Sequence[bytes],
-    values: Sequence[bytes],
+    keys: int, seqs: bytes, sizes: bytes, received_ms: bytes, steps: bytes, times: bytes, values: bytes
 ) -> Matrix:
-    """The matrix of blocks that have `keys` keys."""
-    flat = np.frombuffer(b"".join(values), "<f8")
-    if min(sizes) == max(sizes):
-        rows = flat.reshape(len(sizes), keys, sizes[0]).transpose(1, 0, 2).reshape(keys, -1)
+    """The matrix of blocks that have `keys` keys; of each column all blocks' bytes, the first three as Postgres sends.
+
+    These are big-endian: int64, int32, int64.
+    """
+    points = np.frombuffer(sizes, ">i4").astype("<i8")
+    flat = np.frombuffer(values, "<f8")
+    if (points == points[0]).all():
+        rows = flat.reshape(len(points), keys, points[0]).transpose(1, 0, 2).reshape(keys, -1)
     else:
-        cuts = np.cumsum([size * keys for size in sizes[:-1]])
+        cuts = np.cumsum(points[:-1] * keys)
         rows = np.concatenate([part.reshape(keys, -1) for part in np.split(flat, cuts)], axis=1)
     return Matrix(
-        np.array(seqs, "<i8"),
-        np.array(sizes, "<i8"),
-        np.array(received_ms, "<i8"),
-        np.frombuffer(b"".join(steps), "<i8"),
-        np.frombuffer(b"".join(times), "<i8"),
+        np.frombuffer(seqs, ">i8").astype("<i8"),
+        points,
+        np.frombuffer(received_ms, ">i8").astype("<i8"),
+        np.frombuffer(steps, "<i8"),
+        np.frombuffer(times, "<i8"),
         rows,
     )
 

@@ -128,12 +128,14 @@ def _batches(asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:
 
 
 SIZES = """
-    select run.id, run.attempt, series.key, series.count
+    select run.id, run.attempt, asked.key, coalesce(sum(tally.count), 0)::bigint as count
     from run
-    join series on series.run_id = run.id
+    join run_keyset on run_keyset.run_id = run.id
+    join keyset on keyset.id = run_keyset.keyset_id
+    join unnest($5::text[]) as asked (key) on asked.key = any (keyset.keys)
+    left join tally on tally.run_id = run.id and tally.keyset_id = keyset.id
     where run.id = any ($1::uuid[]) and is_visible(run.project_id, run.created_by, $2, $3, $4)
-        and series.key = any ($5::text[])
-    order by array_position($1::uuid[], run.id), array_position($5::text[], series.key)
+    group by run.id, run.attempt, asked.key
 """
 
 
@@ -146,9 +148,12 @@ async def _asked(
     max_points: int | None,
 ) -> list[_Asked]:
     """What to read and how. A run with several attempts is read whole, since only points tell where they overlap."""
-    rows = await conn.fetch(SIZES, run_ids, *scope.sight, keys)
+    rows = await conn.fetch(SIZES, run_ids, *scope.sight, list(dict.fromkeys(keys)))
     if len(rows) > SERIES_MAX:
         raise Invalid(f"that are {len(rows)} series", limit=f"{SERIES_MAX} series", hint="ask for fewer runs or keys")
+    run_places = {run_id: place for place, run_id in enumerate(run_ids)}
+    key_places = {key: place for place, key in enumerate(keys)}
+    rows.sort(key=lambda row: (run_places[row["id"]], key_places[row["key"]]))
     asked = []
     for row in rows:
         is_single = row["attempt"] == 1 or attempt is not None

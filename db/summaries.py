@@ -2,42 +2,24 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from itertools import groupby, repeat
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 import numpy as np
+from numpy.typing import NDArray
 
-from db import packing
+from db import packing, tallies
 from db.access import Scope
 from db.packing import Matrix
 from db.pool import Conn
+from db.tallies import Place, Tallies
 
 KEYS_MAX: Final = 10_000
-INT64_MAX: Final = 2**63 - 1
 
 
-class Place(NamedTuple):
-    """A point and where it stands in its series: by step, then the newer attempt, then the later received."""
-
-    step: int
-    attempt: int
-    received_ms: int
-    writer_id: UUID
-    seq: int
-    value: float
-
-
-class Extreme(NamedTuple):
-    """The lowest or highest finite value, and the lowest step that has it."""
-
-    value: float
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would take three times as long: a request makes thousands
 class Summary:
     """A series of a run: every point of it counts.
 
@@ -58,156 +40,44 @@ class Summary:
     max_step: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """A summary that can be merged with another of the same series."""
-
-    key: str
-    count: int
-    non_finite: int
-    first: Place
-    last: Place
-    min: Extreme | None
-    max: Extreme | None
-
-    def summary(self) -> Summary:
-        """What it says of the series."""
-        return Summary(
-            self.key,
-            self.count,
-            self.non_finite,
-            self.first.value,
-            self.last.value,
-            self.last.step,
-            *(self.min or (None, None)),
-            *(self.max or (None, None)),
-        )
-
-
-def merged(one: Tally | None, other: Tally) -> Tally:
-    """The tally of the points of both."""
-    if one is None:
-        return other
-    return Tally(
-        one.key,
-        one.count + other.count,
-        one.non_finite + other.non_finite,
-        min(one.first, other.first),
-        max(one.last, other.last),
-        min((place for place in (one.min, other.min) if place), default=None),
-        min(
-            (place for place in (one.max, other.max) if place),
-            key=lambda place: (-place.value, place.step),
-            default=None,
-        ),
-    )
-
-
-def of_matrix(keys: Sequence[str], matrix: Matrix, attempt: int, writer_id: UUID) -> list[Tally]:
-    """A tally of each key's points."""
-    received_ms = np.repeat(matrix.received_ms, matrix.sizes)
-    seqs = np.repeat(matrix.seqs, matrix.sizes)
-    order = np.lexsort((seqs, received_ms, matrix.steps))
-    first, last = int(order[0]), int(order[-1])
-    ends = [
-        (int(matrix.steps[end]), attempt, int(received_ms[end]), writer_id, int(seqs[end])) for end in (first, last)
-    ]
-    finite = np.isfinite(matrix.values)
-    counts = finite.sum(axis=1)
-    lows = np.where(finite, matrix.values, np.inf).min(axis=1)
-    highs = np.where(finite, matrix.values, -np.inf).max(axis=1)
-    low_steps = np.where(matrix.values == lows[:, np.newaxis], matrix.steps, INT64_MAX).min(axis=1)
-    high_steps = np.where(matrix.values == highs[:, np.newaxis], matrix.steps, INT64_MAX).min(axis=1)
-    columns = zip(
-        keys,
-        counts.tolist(),
-        matrix.values[:, first].tolist(),
-        matrix.values[:, last].tolist(),
-        lows.tolist(),
-        low_steps.tolist(),
-        highs.tolist(),
-        high_steps.tolist(),
-        strict=True,
-    )
-    return [
-        Tally(
-            key,
-            matrix.n,
-            matrix.n - count,
-            Place(*ends[0], first_value),
-            Place(*ends[1], last_value),
-            Extreme(low, low_step) if count else None,
-            Extreme(high, high_step) if count else None,
-        )
-        for key, count, first_value, last_value, low, low_step, high, high_step in columns
-    ]
-
-
-# One snapshot: for each run the compacted series as columns, then its blocks that are not yet compacted, then their
-# keys. The places that a merge needs are only fetched for runs that have such blocks.
+# One snapshot: what is compacted of each keyset of a run, then of each stream of its blocks that are not, of every
+# column the bytes of all blocks, then the keys of these keysets.
 SUMMARIES = """
     with visible as (
         select id from run where id = any ($1::uuid[]) and is_visible(project_id, created_by, $2, $3, $4)
+    ), known as materialized (
+        select tally.*
+        from visible
+        join tally on tally.run_id = visible.id
     ), live as materialized (
-        select block.run_id, block.writer_id, block.seq, block.keyset_id, block.attempt, block.n, block.received_ms,
-            block.steps, block.times, block.vals
+        select visible.id as run_id, stream.*
         from visible
-        join block on block.run_id = visible.id
-    ), live_key as materialized (
-        select distinct used.run_id, key collate "C" as key
-        from (select distinct run_id, keyset_id from live) as used
-        join keyset on keyset.id = used.keyset_id
-        cross join unnest(keyset.keys) as key
-    ), page as (
-        select visible.id as run_id, columns.*
-        from visible
-        cross join lateral (select exists (select from live where live.run_id = visible.id) as is_live) as has
         cross join lateral (
-            select array_agg(key) as keys, array_agg(count) as counts, array_agg(non_finite) as non_finites,
-                array_agg(first_value) as first_values, array_agg(last_value) as last_values,
-                array_agg(last_step) as last_steps, array_agg(min_value) as min_values,
-                array_agg(min_step) as min_steps, array_agg(max_value) as max_values,
-                array_agg(max_step) as max_steps,
-                array_agg(first_step) filter (where has.is_live) as first_steps,
-                array_agg(first_attempt) filter (where has.is_live) as first_attempts,
-                array_agg(first_received_ms) filter (where has.is_live) as first_received,
-                array_agg(first_writer_id) filter (where has.is_live) as first_writer_ids,
-                array_agg(first_seq) filter (where has.is_live) as first_seqs,
-                array_agg(last_attempt) filter (where has.is_live) as last_attempts,
-                array_agg(last_received_ms) filter (where has.is_live) as last_received,
-                array_agg(last_writer_id) filter (where has.is_live) as last_writer_ids,
-                array_agg(last_seq) filter (where has.is_live) as last_seqs
-            from (
-                select *
-                from series
-                where series.run_id = visible.id and series.key > $5 and starts_with(series.key, $6)
-                    and (
-                        series.count > 0
-                        or exists (
-                            select from live_key where live_key.run_id = visible.id and live_key.key = series.key
-                        )
-                    )
-                order by series.key
-                limit $7
-            ) as found
-        ) as columns
-        where columns.keys is not null
+            select keyset_id, writer_id, attempt,
+                string_agg(int8send(seq), '' order by seq) as seqs,
+                string_agg(int4send(n), '' order by seq) as sizes,
+                string_agg(int8send(received_ms), '' order by seq) as received,
+                string_agg(steps, '' order by seq) as steps,
+                string_agg(vals, '' order by seq) as vals
+            from block
+            where block.run_id = visible.id
+            group by keyset_id, writer_id, attempt
+        ) as stream
     )
-    select *,
-        null::bigint as keyset_id, null::uuid as writer_id, null::bigint as seq, null::integer as attempt,
-        null::integer as n, null::bigint as received_ms, null::bytea as steps, null::bytea as times, null::bytea as vals
-    from page
+    select keyset_id, run_id, count, first_step, first_attempt, first_received_ms, first_writer_id, first_seq,
+        last_step, last_attempt, last_received_ms, last_writer_id, last_seq, stats,
+        null::text[] as keys, null::uuid as writer_id, null::integer as attempt, null::bytea as seqs,
+        null::bytea as sizes, null::bytea as received, null::bytea as steps, null::bytea as vals
+    from known
     union all
-    select run_id, null, null, null, null, null, null, null, null, null, null,
-        null, null, null, null, null, null, null, null, null,
-        keyset_id, writer_id, seq, attempt, n, received_ms, steps, times, vals
+    select keyset_id, run_id, null, null, null, null, null, null, null, null, null, null, null, null,
+        null, writer_id, attempt, seqs, sizes, received, steps, vals
     from live
     union all
-    select null, keys, null, null, null, null, null, null, null, null, null,
-        null, null, null, null, null, null, null, null, null,
-        id, null, null, null, null, null, null, null, null
+    select id, null, null, null, null, null, null, null, null, null, null, null, null, null,
+        keys, null, null, null, null, null, null, null
     from keyset
-    where id in (select keyset_id from live)
+    where id in (select keyset_id from known union select keyset_id from live)
 """
 
 
@@ -224,22 +94,121 @@ async def page(
 
     One statement for any number of runs; what was acknowledged is in it.
     """
-    rows = await conn.fetch(SUMMARIES, run_ids, *scope.sight, after or "", prefix, limit)
-    blocks = [row for row in rows if row["seq"] is not None]
+    rows = await conn.fetch(SUMMARIES, run_ids, *scope.sight)
     keys = {row["keyset_id"]: row["keys"] for row in rows if row["run_id"] is None}
-    found: dict[UUID, list[Summary]] = {run_id: [] for run_id in run_ids}
-    live: dict[UUID, dict[str, Tally | None]] = {}
+    stored = sorted((row for row in rows if row["run_id"] is not None), key=lambda row: len(keys[row["keyset_id"]]))
+    parts: dict[UUID, list[_Part]] = {run_id: [] for run_id in run_ids}
+    for size, same in groupby(stored, key=lambda row: len(keys[row["keyset_id"]])):
+        owners, whole = _whole(size, list(same))
+        for (run_id, keyset_id), columns in zip(owners, _columns(whole), strict=True):
+            parts[run_id].append(_Part(keys[keyset_id], *columns))
+    return {run_id: _page(of_run, prefix, after, limit) for run_id, of_run in parts.items()}
+
+
+Owner = tuple[UUID, int]  # a run and a keyset
+
+
+def _whole(keys: int, rows: Sequence[asyncpg.Record]) -> tuple[list[Owner], Tallies]:
+    """What is known of keysets with so many keys, together with their blocks, and whose each part is."""
+    numbers: dict[Owner, int] = {}
     for row in rows:
-        if row["counts"] is not None and row["first_steps"] is None:
-            found[row["run_id"]] = [Summary(*columns) for columns in zip(*row[1:11], strict=True)]
-        elif row["counts"] is not None:
-            live[row["run_id"]] = {columns[0]: tally_of(columns) for columns in zip(*row[1:20], strict=True)}
-    for run_id, tally in _live(blocks, keys):
-        if run_id in live and tally.key in live[run_id]:
-            live[run_id][tally.key] = merged(live[run_id][tally.key], tally)
-    for run_id, tallies in live.items():
-        found[run_id] = [tally.summary() for tally in tallies.values() if tally]
-    return found
+        numbers.setdefault((row["run_id"], row["keyset_id"]), len(numbers))
+    known = [row for row in rows if row["count"] is not None]
+    live = [row for row in rows if row["count"] is None]
+    whole = tallies.unpacked([tally_of(row) for row in known]) if known else None
+    if live:
+        groups = np.array([numbers[row["run_id"], row["keyset_id"]] for row in live])
+        points = tallies.of_points([(_matrix(keys, row), row["attempt"], row["writer_id"]) for row in live])
+        recent = tallies.summed(points, np.repeat(groups, [len(row["steps"]) // 8 for row in live]))
+        if whole is None:
+            return list(numbers), recent
+        before = [numbers[row["run_id"], row["keyset_id"]] for row in known]
+        whole = tallies.summed(tallies.joined(whole, recent), np.array([*before, *np.unique(groups)]))
+    assert whole is not None
+    return list(numbers), whole
+
+
+def _matrix(keys: int, row: asyncpg.Record) -> Matrix:
+    """The blocks of a stream, without their times."""
+    return packing.of_blocks(
+        keys, row["seqs"], row["sizes"], row["received"], row["steps"], bytes(len(row["steps"])), row["vals"]
+    )
+
+
+def tally_of(row: asyncpg.Record) -> tuple[int, Place, Place, bytes]:
+    """What a row that begins like `tally` says."""
+    _, _, count, *places, stats = tuple(row)[:14]
+    return count, Place(*places[:5]), Place(*places[5:]), stats
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a run's keyset tells: columns with an entry for each key, and where the first and last points stand."""
+
+    keys: list[str]
+    count: int
+    first: list[int]
+    last: list[int]
+    columns: tuple[list[Any], ...]
+
+    def summaries(self) -> Iterable[Summary]:
+        """A summary of each key."""
+        non_finite, firsts, lasts, *extremes = self.columns
+        steps = repeat(self.last[0])
+        return map(Summary, self.keys, repeat(self.count), non_finite, firsts, lasts, steps, *extremes)
+
+
+def _columns(whole: Tallies) -> Iterator[tuple[int, list[int], list[int], tuple[list[Any], ...]]]:
+    """Of each part what `_Part` has behind the keys."""
+    has = ~np.isnan(whole.lows)
+    columns: list[NDArray[Any]] = [whole.non_finite, whole.first_values, whole.last_values]
+    extremes: list[NDArray[Any]] = [whole.lows, whole.low_steps, whole.highs, whole.high_steps]
+    columns += extremes if has.all() else [np.where(has, column, np.array(None)) for column in extremes]
+    return zip(
+        whole.counts.tolist(),
+        whole.firsts.T.tolist(),
+        whole.lasts.T.tolist(),
+        zip(*(column.T.tolist() for column in columns), strict=True),
+        strict=True,
+    )
+
+
+def _page(parts: Sequence[_Part], prefix: str, after: str | None, limit: int) -> list[Summary]:
+    """The summaries of a run's keys, by key."""
+    found: dict[str, Summary] = {}
+    if len(parts) == 1:
+        found = {summary.key: summary for summary in parts[0].summaries()}
+    else:
+        stands: dict[str, tuple[list[int], list[int]]] = {}
+        for part in parts:
+            for summary in part.summaries():
+                key = summary.key
+                found[key] = summary if key not in found else _merged(found[key], stands[key], summary, part)
+                first, last = stands.get(key, (part.first, part.last))
+                stands[key] = (min(first, part.first), max(last, part.last))
+    keys = sorted(key for key in found if key.startswith(prefix) and (after is None or key > after))
+    return [found[key] for key in keys[:limit]]
+
+
+def _merged(one: Summary, stands: tuple[list[int], list[int]], other: Summary, part: _Part) -> Summary:
+    """Both summaries of a key that is in several keysets; `stands` has the ends of the first."""
+    first, last = stands
+    lows = [(each.min, each.min_step) for each in (one, other) if each.min is not None]
+    highs = [(-each.max, each.max_step) for each in (one, other) if each.max is not None]
+    low, low_step = min(lows, default=(None, None))
+    high, high_step = min(highs, default=(None, None))
+    return Summary(
+        one.key,
+        one.count + other.count,
+        one.non_finite + other.non_finite,
+        one.first if first < part.first else other.first,
+        one.last if last > part.last else other.last,
+        max(one.last_step, other.last_step),
+        low,
+        low_step,
+        None if high is None else -high,
+        high_step,
+    )
 
 
 async def latest(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> dict[UUID, dict[str, Summary]]:
@@ -249,18 +218,15 @@ async def latest(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> dict[UUID
 
 
 COUNT = """
-    select count(*)
+    select count(distinct key)
     from run
-    join series on series.run_id = run.id
-    where run.id = $4 and is_visible(run.project_id, run.created_by, $1, $2, $3)
-        and starts_with(series.key, $5)
+    join run_keyset on run_keyset.run_id = run.id
+    join keyset on keyset.id = run_keyset.keyset_id
+    cross join unnest(keyset.keys) as key
+    where run.id = $4 and is_visible(run.project_id, run.created_by, $1, $2, $3) and starts_with(key, $5)
         and (
-            series.count > 0
-            or exists (
-                select from block
-                join keyset on keyset.id = block.keyset_id
-                where block.run_id = run.id and series.key = any (keyset.keys)
-            )
+            exists (select from tally where tally.run_id = run.id and tally.keyset_id = keyset.id)
+            or exists (select from block where block.run_id = run.id and block.keyset_id = keyset.id)
         )
 """
 
@@ -268,46 +234,3 @@ COUNT = """
 async def count(conn: Conn, scope: Scope, run_id: UUID, prefix: str) -> int:
     """How many series there are to page through."""
     return int(await conn.fetchval(COUNT, *scope.sight, run_id, prefix))
-
-
-def tally_of(columns: Sequence[Any]) -> Tally | None:
-    """What a row of `series` tells, in the order of `SUMMARIES`; None when all its points are in blocks."""
-    key, count, non_finite, first_value, last_value, last_step, min_value, min_step, max_value, max_step = columns[:10]
-    first_step, first_attempt, first_received_ms, first_writer_id, first_seq = columns[10:15]
-    last_attempt, last_received_ms, last_writer_id, last_seq = columns[15:]
-    if not count:
-        return None
-    return Tally(
-        key,
-        count,
-        non_finite,
-        Place(first_step, first_attempt, first_received_ms, first_writer_id, first_seq, first_value),
-        Place(last_step, last_attempt, last_received_ms, last_writer_id, last_seq, last_value),
-        Extreme(min_value, min_step) if min_step is not None else None,
-        Extreme(max_value, max_step) if max_step is not None else None,
-    )
-
-
-STREAM = itemgetter("run_id", "writer_id", "keyset_id", "attempt")
-
-
-def _live(rows: Iterable[asyncpg.Record], keys: dict[int, list[str]]) -> Iterator[tuple[UUID, Tally]]:
-    """A tally of each key of each stream of blocks."""
-    ordered = sorted(rows, key=lambda row: (*STREAM(row), row["seq"]))
-    for (run_id, writer_id, keyset_id, attempt), same in groupby(ordered, key=STREAM):
-        matrix = matrix_of(len(keys[keyset_id]), list(same))
-        for tally in of_matrix(keys[keyset_id], matrix, attempt, writer_id):
-            yield run_id, tally
-
-
-def matrix_of(keys: int, rows: Sequence[asyncpg.Record]) -> Matrix:
-    """The matrix of rows of `block` of one stream, in the order of their seqs."""
-    return packing.of_blocks(
-        keys,
-        [row["seq"] for row in rows],
-        [row["n"] for row in rows],
-        [row["received_ms"] for row in rows],
-        [row["steps"] for row in rows],
-        [row["times"] for row in rows],
-        [row["vals"] for row in rows],
-    )

@@ -1,6 +1,7 @@
 """Compaction: blocks of points become chunks, which are small and fast to read. Readers see no difference."""
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -11,21 +12,25 @@ log = logging.getLogger(__name__)
 
 
 async def compact(deps: Deps) -> None:
-    """Compact the runs that are due, a bounded part of each in turn, until none is."""
-    while run_ids := await chunks.due(deps.pool):
-        blocks = sum([await _compact(deps, run_id) for run_id in run_ids])
-        if not blocks:  # another worker has them
-            break
+    """Compact the runs that are due, some at a time; then again those that still have many blocks, until none has."""
+    run_ids = await chunks.due(deps.pool)
+    while run_ids:
+        groups = [run_ids[first : first + chunks.RUNS_AT_ONCE] for first in range(0, len(run_ids), chunks.RUNS_AT_ONCE)]
+        blocks = sum([await _compact(deps, group) for group in groups])
         log.debug("%d blocks of %d runs are compacted", blocks, len(run_ids))
+        # when nothing was, another worker has them
+        run_ids = await chunks.due(deps.pool, more_than=chunks.BACKLOG_BLOCKS) if blocks else []
 
 
-async def _compact(deps: Deps, run_id: UUID) -> int:
+async def _compact(deps: Deps, run_ids: Sequence[UUID]) -> int:
     """How many blocks became chunks; a run that cannot be compacted keeps no other from it."""
     try:
-        return await chunks.compact(deps.pool, run_id)
+        return await chunks.compact(deps.pool, run_ids)
     except Exception:
-        log.exception("run %s is not compacted", run_id)
-        return 0
+        if len(run_ids) == 1:
+            log.exception("run %s is not compacted", run_ids[0])
+            return 0
+    return sum([await _compact(deps, [run_id]) for run_id in run_ids])
 
 
-SWEEPS: Final = (Sweep("compact series", compact, every_s=2),)
+SWEEPS: Final = (Sweep("compact series", compact, every_s=1),)

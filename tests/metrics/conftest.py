@@ -80,7 +80,7 @@ class Lab:
     async def compact(self, run_id: UUID) -> int:
         """How many blocks became chunks, until none is left."""
         compacted = 0
-        while blocks := await chunks.compact(self.pool, run_id):
+        while blocks := await chunks.compact(self.pool, [run_id]):
             compacted += blocks
         return compacted
 

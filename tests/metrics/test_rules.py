@@ -15,10 +15,10 @@ COPY_BLOCK = """
 """
 COPY_CHUNK = """
     insert into chunk (
-        run_id, keyset_id, writer_id, first_seq, seqs, attempt, n, first_ms,
+        run_id, keyset_id, writer_id, first_seq, seqs, attempt, n, first_ms, low_step, high_step,
         sizes, received, steps, times, narrow, vals, tier
     )
-    select run_id, keyset_id, writer_id, lower($2::int8multirange), $2, attempt, n, first_ms,
+    select run_id, keyset_id, writer_id, lower($2::int8multirange), $2, attempt, n, first_ms, low_step, high_step,
         sizes, received, steps, times, narrow, vals, tier
     from chunk where run_id = $1 limit 1
 """

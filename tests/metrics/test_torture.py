@@ -61,7 +61,7 @@ async def compact(lab: Lab, run_id: UUID, stop: asyncio.Event) -> None:
     """Compact all the time."""
     while not stop.is_set():
         with while_away():
-            await chunks.compact(lab.pool, run_id)
+            await chunks.compact(lab.pool, [run_id])
         await asyncio.sleep(0.02)
 
 
