@@ -5,7 +5,7 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test torture lint schema dashboard browser lock clean
+.PHONY: help run install test torture bench lint schema dashboard browser lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -26,6 +26,9 @@ test: $(INSTALLED) dashboard browser ## Run the tests on real services; ARGS="-k
 
 torture: $(INSTALLED) ## Exactly-once under fire; ARGS="--cycles 200 --seed 7 --minutes 30"
 	$(PYTHON) -P -m tests.torture $(ARGS)
+
+bench: $(INSTALLED) ## Measure; ARGS="--quick" in two minutes, ARGS="--peers VENV" beside others
+	$(PYTHON) -P -m benchmarks $(ARGS)
 
 lint: $(INSTALLED) ## Check style, format and types
 	$(PYTHON) -m ruff check .

@@ -1,0 +1,57 @@
+"""`make bench`: measure Runstone beside the limits of its machine and beside its peers, in one run."""
+
+import argparse
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from benchmarks import bulk, live, peers, report, server
+from benchmarks.bench import Bench
+from benchmarks.load import generating
+from benchmarks.report import Section
+from deploy.up import until_signal
+
+Measure: TypeAlias = Callable[[Bench], Awaitable[Section]]
+
+# In this order; each is a row or a few of the table of goals.
+SUBJECTS: Final[dict[str, Measure]] = {
+    "bulk": bulk.measure,
+    "live": live.measure,
+}
+
+
+def main() -> int:
+    """Measure, print, save."""
+    given = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    given.add_argument("--quick", action="store_true", help="smaller amounts, within two minutes without peers")
+    given.add_argument("--peers", type=Path, metavar="VENV", help="a venv with mlflow or fasttrackml to measure too")
+    given.add_argument("--only", nargs="+", choices=SUBJECTS, default=list(SUBJECTS), help="some of the subjects")
+    given.add_argument("--output", type=Path, default=Path("build/bench"), help="where bench.md and bench.json go")
+    asked = given.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    sections: list[Section] = []
+    asyncio.run(until_signal(measure(sections, asked.only, asked.peers, quick=asked.quick)))
+    about = report.about("quick" if asked.quick else "full")
+    print(report.markdown(sections, about))
+    text, data = report.save(sections, about, asked.output, "bench")
+    print(f"Saved {text} and {data}.")
+    return 0
+
+
+async def measure(sections: list[Section], subjects: Sequence[str], venv: Path | None, *, quick: bool) -> None:
+    """Add a section for each subject."""
+    with generating() as load:
+        async with server.started() as runstone, peers.started(runstone, venv) as (running, absent):
+            bench = Bench(runstone, load, running, absent, quick)
+            for subject in subjects:
+                start = time.monotonic()
+                sections.append(await SUBJECTS[subject](bench))
+                print(f"{subject}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

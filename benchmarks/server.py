@@ -1,0 +1,193 @@
+"""A Runstone to measure: started on a temporary home by the code of `make run`, and asked as clients ask."""
+
+import base64
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import numpy as np
+import orjson
+import psutil
+from numpy.typing import NDArray
+
+from benchmarks.points import Batch
+from benchmarks.wire import Client, Door, Refused, connected
+from db import ids
+from db.pool import Pool, open_pool
+from deploy import up
+from deploy.local.home import free_port
+from settings import Settings
+
+PATH: Final = "/graphql"
+
+CREATE = """
+mutation Create($input: CreateRunInput!) {
+  createRun(input: $input) { __typename ... on CreateRunPayload { created } ... on UserError { code message } }
+}
+"""
+
+LOG = """
+mutation Log($runId: ID!, $writerId: ID!, $blocks: [MetricBlockInput!]!) {
+  logMetrics(input: {runId: $runId, writerId: $writerId, blocks: $blocks}) {
+    __typename ... on LogMetricsPayload { nextSeq } ... on UserError { code message }
+  }
+}
+"""
+
+FINISH = """
+mutation Finish($runId: ID!) {
+  finishRun(input: {runId: $runId}) {
+    __typename ... on FinishRunPayload { run { status } } ... on UserError { code message }
+  }
+}
+"""
+
+READ = """
+query Read($runIds: [ID!]!, $keys: [String!]!, $maxPoints: Int) {
+  series(select: {runIds: $runIds}, keys: $keys, maxPoints: $maxPoints, encoding: BASE64) {
+    runId key count exact steps values
+  }
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A series as it was answered."""
+
+    run_id: str
+    key: str
+    count: int
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+class Server:
+    """A running Runstone and one connection to it."""
+
+    def __init__(self, settings: Settings, door: Door, client: Client, pool: Pool) -> None:
+        self.settings = settings
+        self.door = door
+        self.pool = pool  # straight to its database
+        self._client = client
+
+    @property
+    def database_url(self) -> str:
+        assert self.settings.database_url is not None
+        return self.settings.database_url
+
+    def request(self, query: str, **variables: Any) -> bytes:
+        """A whole HTTP request."""
+        return self.door.post(PATH, body(query, variables))
+
+    async def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The data of the answer. Raises `Refused`."""
+        return data_of(await self._client.ask(self.request(query, **variables)))
+
+    async def create_run(self, name: str = "bench", **more: Any) -> str:
+        """The id of a new run."""
+        run_id = str(ids.new())
+        payload(await self.ask(CREATE, input={"id": run_id, "experiment": "bench", "name": name, **more}))
+        return run_id
+
+    async def finish(self, run_ids: Sequence[str]) -> None:
+        """End the runs, so that what they logged is compacted whole."""
+        for run_id in run_ids:
+            payload(await self.ask(FINISH, runId=run_id))
+
+    async def read(self, run_ids: Sequence[str], keys: Sequence[str], *, max_points: int | None = None) -> list[Curve]:
+        """The series, decoded, as a client has them."""
+        data = await self.ask(READ, runIds=run_ids, keys=keys, maxPoints=max_points)
+        return [
+            Curve(
+                found["runId"],
+                found["key"],
+                found["count"],
+                np.frombuffer(base64.b64decode(found["steps"]), "<i8"),
+                np.frombuffer(base64.b64decode(found["values"]), "<f8"),
+            )
+            for found in data["series"]
+        ]
+
+    def process(self, package: str) -> psutil.Process:
+        """The process that runs `api` or `workers`."""
+        return next(
+            process
+            for process in psutil.Process().children(recursive=True)
+            if process.cmdline()[-2:] == ["-m", package]
+            and process.environ().get("RUNSTONE_PORT") == str(self.settings.port)
+        )
+
+
+@asynccontextmanager
+async def started() -> AsyncIterator[Server]:
+    """Runstone with Postgres, Redis and S3, one api process and one worker; gone when the block ends."""
+    with tempfile.TemporaryDirectory(prefix="runstone-bench-") as home:
+        async with up.running(Settings(home=Path(home), port=free_port("127.0.0.1"))) as settings:
+            assert settings.database_url is not None
+            url = urlsplit(settings.url)
+            assert url.hostname is not None
+            assert url.port is not None
+            door = Door(url.hostname, url.port, settings.token_path.read_text().strip())
+            with connected(door) as client:
+                async with open_pool(
+                    settings.database_url, size_max=4, statement_timeout_s=600, name="benchmark"
+                ) as pool:
+                    yield Server(settings, door, client, pool)
+
+
+def body(query: str, variables: dict[str, Any]) -> bytes:
+    """The body of a request."""
+    return orjson.dumps({"query": query, "variables": variables})
+
+
+def data_of(answer: bytes) -> dict[str, Any]:
+    """The data of an answer. Raises `Refused` when it has errors."""
+    parsed = orjson.loads(answer)
+    if "errors" in parsed:
+        raise Refused(str(parsed["errors"][0]))
+    data: dict[str, Any] = parsed["data"]
+    return data
+
+
+def payload(data: dict[str, Any]) -> None:
+    """Raises `Refused` when a mutation was answered with a failure."""
+    for answer in data.values():
+        if not answer["__typename"].endswith("Payload"):
+            raise Refused(str(answer))
+
+
+def block(seq: int, keys: Sequence[str], batch: Batch) -> dict[str, Any]:
+    """A block as the SDK sends it: columns of little-endian numbers in base64."""
+    return {
+        "seq": seq,
+        "keys": keys,
+        "steps": text(batch.steps.astype("<i8")),
+        "times": text(batch.times.astype("<i8")),
+        "values": text(batch.values.astype("<f8")),
+    }
+
+
+def text(column: NDArray[Any]) -> str:
+    """The bytes of a column in base64."""
+    return base64.b64encode(column.tobytes()).decode()
+
+
+def new_writer() -> str:
+    """The id of a new writer."""
+    return str(ids.new())
+
+
+SETTLED = """
+    select count(*) from block where run_id = any ($1::uuid[])
+"""
+
+
+async def blocks_of(pool: Pool, run_ids: Sequence[str]) -> int:
+    """How many blocks of the runs are not compacted yet."""
+    return int(await pool.fetchval(SETTLED, [UUID(run_id) for run_id in run_ids]))
