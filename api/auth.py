@@ -3,9 +3,10 @@
 import functools
 import hmac
 import re
+import time
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import strawberry
 
@@ -21,6 +22,37 @@ R = TypeVar("R")
 
 TOKEN = re.compile(r"rs_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 NOBODY = bytes(32)
+
+RECENT_S: Final = 5.0  # so long may a revoked token or role go on logging
+RECENT_MAX: Final = 10_000
+
+
+class Scopes:
+    """The scopes of the tokens that are sent. Those asked for lately are kept, for who logs asks all the time."""
+
+    def __init__(self, conn: Conn) -> None:
+        self._conn = conn
+        self._recent: dict[bytes, tuple[float, Scope]] = {}
+
+    def recent(self, header: str | None) -> Scope | None:
+        """What the header stood for in the last seconds; None when it was not asked for."""
+        until, scope = self._recent.get(_key(header), (0.0, None))
+        return scope if time.monotonic() < until else None
+
+    async def current(self, header: str | None) -> Scope:
+        """What the header stands for now. Raises `Unauthenticated`."""
+        key = _key(header)
+        self._recent.pop(key, None)
+        scope = await authenticated(self._conn, header)
+        if len(self._recent) >= RECENT_MAX:
+            self._recent.clear()
+        self._recent[key] = (time.monotonic() + RECENT_S, scope)
+        return scope
+
+
+def _key(header: str | None) -> bytes:
+    """Tokens are not kept, only what recognises them."""
+    return sha256((header or "").encode("utf-8", "surrogateescape")).digest()
 
 
 async def authenticated(conn: Conn, header: str | None) -> Scope:

@@ -110,16 +110,23 @@ class Context:
     deps: Deps
     scope: Scope
     request_id: str
-    loaders: Loaders = field(init=False)
+    _loaders: Loaders | None = field(default=None, init=False)
 
-    def __post_init__(self) -> None:
-        self.loaders = Loaders(self.deps.pool, self.scope)
+    @property
+    def loaders(self) -> Loaders:
+        """The request's dataloaders; logging needs none."""
+        if self._loaders is None:
+            self._loaders = Loaders(self.deps.pool, self.scope)
+        return self._loaders
+
+    def become(self, scope: Scope) -> None:
+        """See with this scope in the rest of the request."""
+        self.scope = scope
+        self._loaders = None
 
     def become_owner(self, project_id: UUID) -> None:
         """See the project that this request made, in the rest of its answer."""
-        roles = {**self.scope.roles, project_id: Role.OWNER}
-        self.scope = replace(self.scope, roles=roles)
-        self.loaders = Loaders(self.pool, self.scope)
+        self.become(replace(self.scope, roles={**self.scope.roles, project_id: Role.OWNER}))
 
     @property
     def pool(self) -> Pool:

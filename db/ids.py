@@ -1,5 +1,6 @@
 """Ids: UUID version 7 (RFC 9562, section 5.7), ordered by the millisecond they were made in."""
 
+import functools
 import secrets
 import time
 from uuid import UUID
@@ -23,6 +24,7 @@ def parse(text: str, path: str) -> UUID:
     return found
 
 
+@functools.lru_cache(10_000)  # who logs sends the same two ids again and again
 def find(text: str) -> UUID | None:
     """The id in `text`, or None when it cannot name anything."""
     try:

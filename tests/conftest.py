@@ -159,7 +159,7 @@ class People:
     def __init__(self, server: Server, pool: Pool) -> None:
         self._server = server
         self._pool = pool
-        self._clients: list[Client] = []
+        self._accounts: dict[Client, uuid.UUID] = {}
 
     async def project(self) -> str:
         """The name of a new project that nobody of this test belongs to yet."""
@@ -171,15 +171,19 @@ class People:
     async def member(self, project: str, role: Role) -> Client:
         """A client of a new account with this role."""
         account = await access.create_account(self._pool, f"{role.lower()}-{uuid.uuid4().hex[:12]}")
-        project_id = await self._pool.fetchval("select id from project where name = $1", project)
-        await access.grant(self._pool, project_id, account, role)
         client = Client(self._server, await access.create_token(self._pool, account), project)
-        self._clients.append(client)
+        self._accounts[client] = account
+        await self.promote(client, role)
         return client
+
+    async def promote(self, client: Client, role: Role) -> None:
+        """Give the client's account this role in the client's project."""
+        project_id = await self._pool.fetchval("select id from project where name = $1", client.project)
+        await access.grant(self._pool, project_id, self._accounts[client], role)
 
     async def close(self) -> None:
         """Close all clients."""
-        for client in self._clients:
+        for client in self._accounts:
             await client.close()
 
 

@@ -376,9 +376,9 @@ async def test_logs_hold_no_secrets(client: Client, server: Server) -> None:
 async def test_every_route_asks_who_it_is(server: Server) -> None:
     """Anonymous requests reach only what is listed here."""
     public = {("GET", path) for path in ("/", "/healthz", "/readyz", "/graphiql", "/r/{id:uuid}")}
-    from api.app import make_app
+    from api.app import routes
 
-    for route in make_app(server.settings).routes:
+    for route in routes(server.settings):
         path = getattr(route, "path", "")
         if path == "/assets":  # the built page: the same for everybody
             continue

@@ -1,0 +1,429 @@
+"""Known documents: mutations that the server has seen before, compiled, so that asking them again costs little.
+
+graphql-core walks document, schema and values anew at each request, which costs ten times what storing a step of
+metrics does. A document is compiled once: its variables to Python values, its fields to calls of their resolvers, its
+selection to a dict. The compiled form answers what graphql-core answers, byte for byte. It knows only what goes well: a
+value that is not plainly right raises `Unusual` before any resolver is called, and the request goes the ordinary way,
+which finds the words; a document with a shape that is not foreseen here is not compiled.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from operator import attrgetter
+from types import SimpleNamespace
+from typing import Any, Final, TypeAlias, cast
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLBoolean,
+    GraphQLEnumType,
+    GraphQLError,
+    GraphQLID,
+    GraphQLInputObjectType,
+    GraphQLInt,
+    GraphQLInterfaceType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLScalarType,
+    GraphQLSchema,
+    GraphQLString,
+    GraphQLUnionType,
+    InlineFragmentNode,
+    ListValueNode,
+    ObjectValueNode,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionNode,
+    Undefined,
+    ValueNode,
+    VariableNode,
+    located_error,
+    type_from_ast,
+    value_from_ast_untyped,
+)
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+
+from api.context import Context, Info
+from api.errors import Forbidden, NotFound
+
+Variables: TypeAlias = dict[str, Any]
+Coerce: TypeAlias = Callable[[Any], Any]  # from a JSON value to what the resolver takes
+Build: TypeAlias = Callable[[Variables], Any]  # from the coerced variables to an argument, or ABSENT
+Shape: TypeAlias = Callable[[Any], Any]  # from what a resolver gives to its JSON value
+
+ABSENT: Final = object()
+INT_MAX: Final = 2**31 - 1
+
+
+class Unusual(Exception):
+    """The request is not plainly right, and nothing was done yet."""
+
+
+class NotForeseen(Exception):
+    """The document has a shape that is not compiled."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Variable:
+    name: str
+    coerce: Coerce
+    default: Any  # a JSON value, or ABSENT
+    is_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _RootField:
+    key: str
+    node: FieldNode
+    field: Any  # Strawberry's
+    resolve: Callable[..., Awaitable[Any]]
+    is_included: Build
+    arguments: tuple[tuple[str, Build], ...]
+    shape: Shape
+
+
+class Known:
+    """A compiled mutation."""
+
+    def __init__(self, name: str | None, variables: Iterable[_Variable], fields: Iterable[_RootField]) -> None:
+        self.name = name
+        self._variables = {variable.name: variable for variable in variables}
+        self._fields = tuple(fields)
+
+    def bound(self, given: Variables | None) -> list[tuple[_RootField, dict[str, Any]]]:
+        """The fields to run and their arguments. Raises `Unusual`."""
+        variables = self._coerced(given or {})
+        return [
+            (
+                field,
+                {name: value for name, build in field.arguments if (value := build(variables)) is not ABSENT},
+            )
+            for field in self._fields
+            if field.is_included(variables)
+        ]
+
+    def _coerced(self, given: Variables) -> Variables:
+        coerced: Variables = {}
+        for name, variable in self._variables.items():
+            value = given.get(name, variable.default)
+            if value is not ABSENT:
+                coerced[name] = variable.coerce(value)
+            elif variable.is_required:
+                raise Unusual
+        return coerced
+
+
+async def run(
+    bound: Iterable[tuple[_RootField, dict[str, Any]]],
+    context: Context,
+    refresh: Callable[[Context], Awaitable[bool]],
+) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
+    """The data, and the errors; one after the other, and none after one that raises, as GraphQL has it.
+
+    A field that may not see or do something is asked once more when `refresh` finds that the viewer may do more than
+    the context knew.
+    """
+    data: dict[str, Any] = {}
+    for field, arguments in bound:
+        info = cast(Any, Info)(_raw_info=SimpleNamespace(context=context), _field=field.field)
+        try:
+            found = await field.resolve(None, info=info, **arguments)
+            if isinstance(found, NotFound | Forbidden) and await refresh(context):
+                found = await field.resolve(None, info=info, **arguments)
+            data[field.key] = field.shape(found)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it becomes an entry of `errors`
+            return None, [located_error(error, [field.node], [field.key])]
+    return data, []
+
+
+def compiled(schema: GraphQLSchema, document: DocumentNode) -> Known | None:
+    """The valid document as a compiled mutation; None when it is another operation or not foreseen."""
+    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    if len(operations) != 1 or operations[0].operation is not OperationType.MUTATION:
+        return None
+    try:
+        return _Compiler(schema, document).known(operations[0])
+    except NotForeseen:
+        return None
+
+
+class _Compiler:
+    """Compiles one document."""
+
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
+        self._schema = schema
+        self._fragments = {
+            node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
+        }
+        self._nullable: set[str] = set()
+
+    def known(self, operation: OperationDefinitionNode) -> Known:
+        """The compiled operation. Raises `NotForeseen`."""
+        variables = [self._variable(node) for node in operation.variable_definitions or ()]
+        fields = [self._root_field(node) for node in operation.selection_set.selections]
+        keys = [field.key for field in fields]
+        if operation.directives or len(set(keys)) < len(keys):
+            raise NotForeseen
+        return Known(operation.name.value if operation.name else None, variables, fields)
+
+    def _variable(self, node: Any) -> _Variable:
+        type_ = type_from_ast(self._schema, node.type)
+        name = node.variable.name.value
+        if not isinstance(type_, GraphQLNonNull):
+            self._nullable.add(name)
+        default = ABSENT if node.default_value is None else value_from_ast_untyped(node.default_value)
+        is_required = isinstance(type_, GraphQLNonNull) and default is ABSENT
+        return _Variable(name, coercer(type_), default, is_required)
+
+    def _root_field(self, node: SelectionNode) -> _RootField:
+        if not isinstance(node, FieldNode) or node.name.value.startswith("__"):
+            raise NotForeseen
+        assert self._schema.mutation_type is not None
+        definition = self._schema.mutation_type.fields[node.name.value]
+        field = _origin(definition)
+        if field.base_resolver is None:
+            raise NotForeseen
+        arguments = []
+        for argument in node.arguments or ():
+            given = definition.args[argument.name.value]
+            arguments.append((_origin(given).python_name, self._builder(argument.value, given.type)))
+        return _RootField(
+            key=node.alias.value if node.alias else node.name.value,
+            node=node,
+            field=field,
+            resolve=field.base_resolver.wrapped_func,
+            is_included=self._inclusion(node),
+            arguments=tuple(arguments),
+            shape=self._shape(definition.type, [node]),
+        )
+
+    def _inclusion(self, node: FieldNode) -> Build:
+        if not node.directives:
+            return lambda _: True
+        if len(node.directives) > 1 or node.directives[0].name.value not in {"include", "skip"}:
+            raise NotForeseen
+        [directive] = node.directives
+        [argument] = directive.arguments or ()
+        condition = self._builder(argument.value, GraphQLNonNull(GraphQLBoolean))
+        if directive.name.value == "include":
+            return condition
+        return lambda variables: not condition(variables)
+
+    def _builder(self, node: ValueNode, type_: Any) -> Build:
+        """What makes the value at this place of the document, where `type_` is expected."""
+        if isinstance(node, VariableNode):
+            name = node.name.value
+            if isinstance(type_, GraphQLNonNull) and name in self._nullable:
+                raise NotForeseen
+            return lambda variables: variables.get(name, ABSENT)
+        inner = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
+        if isinstance(node, ObjectValueNode) and isinstance(inner, GraphQLInputObjectType):
+            made = _origin(inner).origin
+            parts = [
+                (_origin(given).python_name, self._builder(part.value, given.type))
+                for part in node.fields
+                for given in [inner.fields[part.name.value]]
+            ]
+            return lambda variables: made(
+                **{name: value for name, build in parts if (value := build(variables)) is not ABSENT}
+            )
+        if _has_variable(node):
+            raise NotForeseen
+        constant, coerce = value_from_ast_untyped(node), coercer(type_)
+        return lambda _: coerce(constant)
+
+    def _shape(self, type_: Any, nodes: list[FieldNode]) -> Shape:
+        """What makes the answer of a field that has this type; `nodes` are its places in the document."""
+        if isinstance(type_, GraphQLNonNull):
+            return _present(self._shape(type_.of_type, nodes))
+        if isinstance(type_, GraphQLList):
+            item = self._shape(type_.of_type, nodes)
+            return lambda values: None if values is None else [item(value) for value in values]
+        if isinstance(type_, GraphQLScalarType | GraphQLEnumType):
+            serialize = type_.coerce_output_value
+            return lambda value: None if value is None else serialize(value)
+        selections = [selection for node in nodes if node.selection_set for selection in node.selection_set.selections]
+        if isinstance(type_, GraphQLObjectType):
+            return self._object(type_, selections)
+        by_class = {
+            _origin(possible).origin: self._object(possible, selections)
+            for possible in self._schema.get_possible_types(type_)
+        }
+        return lambda value: None if value is None else by_class[type(value)](value)
+
+    def _object(self, type_: GraphQLObjectType, selections: list[SelectionNode]) -> Shape:
+        by_key: dict[str, list[FieldNode]] = {}
+        for node in self._fields_of(type_, selections):
+            by_key.setdefault(node.alias.value if node.alias else node.name.value, []).append(node)
+        parts = [(key, *self._part(type_, nodes)) for key, nodes in by_key.items()]
+
+        def shape(value: Any) -> Any:
+            return None if value is None else {key: part(get(value)) for key, get, part in parts}
+
+        return shape
+
+    def _part(self, type_: GraphQLObjectType, nodes: list[FieldNode]) -> tuple[Callable[[Any], Any], Shape]:
+        """How to get and to answer one field: an attribute, or what a method without arguments gives at once."""
+        name = nodes[0].name.value
+        if name == "__typename":
+            return (lambda _: type_.name), (lambda value: value)
+        field = _origin(type_.fields[name])
+        resolver = field.base_resolver
+        if any(node.arguments for node in nodes):
+            raise NotForeseen
+        if resolver is None:
+            get = attrgetter(field.python_name)
+        elif resolver.is_async or resolver.arguments or resolver.info_parameter:
+            raise NotForeseen
+        else:
+            get = resolver.wrapped_func
+        return get, self._shape(type_.fields[name].type, nodes)
+
+    def _fields_of(self, type_: GraphQLObjectType, selections: Iterable[SelectionNode]) -> Iterator[FieldNode]:
+        """The fields that a value of this type is asked for, in the order of the document."""
+        for selection in selections:
+            if selection.directives:
+                raise NotForeseen
+            if isinstance(selection, FieldNode):
+                yield selection
+                continue
+            if isinstance(selection, FragmentSpreadNode):
+                part: FragmentDefinitionNode | InlineFragmentNode = self._fragments[selection.name.value]
+            else:
+                part = cast(InlineFragmentNode, selection)
+            if part.type_condition is None or self._is_a(type_, part.type_condition.name.value):
+                yield from self._fields_of(type_, part.selection_set.selections)
+
+    def _is_a(self, type_: GraphQLObjectType, name: str) -> bool:
+        condition = self._schema.type_map[name]
+        if isinstance(condition, GraphQLUnionType | GraphQLInterfaceType):
+            return self._schema.is_sub_type(condition, type_)
+        return condition is type_
+
+
+def coercer(type_: Any) -> Coerce:
+    """What makes the Python value of a JSON value of an input type, and raises `Unusual` for any that is refused."""
+    if isinstance(type_, GraphQLNonNull):
+        return _present_or_unusual(_coercer_of_present(type_.of_type))
+    coerce = _coercer_of_present(type_)
+    return lambda value: None if value is None else coerce(value)
+
+
+def _coercer_of_present(type_: Any) -> Coerce:
+    if isinstance(type_, GraphQLList):
+        return _list_coercer(type_.of_type)
+    if isinstance(type_, GraphQLInputObjectType):
+        return _object_coercer(type_)
+    if type_ is GraphQLString or type_ is GraphQLID:
+        return _exactly(str)
+    if type_ is GraphQLBoolean:
+        return _exactly(bool)
+    if type_ is GraphQLInt:
+        return _int
+    return _leaf_coercer(type_)
+
+
+def _present_or_unusual(coerce: Coerce) -> Coerce:
+    def coerce_present(value: Any) -> Any:
+        if value is None:
+            raise Unusual
+        return coerce(value)
+
+    return coerce_present
+
+
+def _exactly(kind: type) -> Coerce:
+    def coerce(value: Any) -> Any:
+        if type(value) is not kind:
+            raise Unusual
+        return value
+
+    return coerce
+
+
+def _int(value: Any) -> int:
+    if type(value) is not int or abs(value) > INT_MAX:
+        raise Unusual
+    return value
+
+
+def _leaf_coercer(type_: GraphQLScalarType | GraphQLEnumType) -> Coerce:
+    """The scalar's own parser."""
+    parse = type_.coerce_input_value
+
+    def coerce(value: Any) -> Any:
+        try:
+            parsed = parse(value)
+        except Exception as error:
+            raise Unusual from error
+        if parsed is Undefined:
+            raise Unusual
+        return parsed
+
+    return coerce
+
+
+def _list_coercer(item_type: Any) -> Coerce:
+    item = coercer(item_type)
+    is_text = isinstance(item_type, GraphQLNonNull) and item_type.of_type in (GraphQLString, GraphQLID)
+
+    def coerce(values: Any) -> Any:
+        if type(values) is not list:
+            raise Unusual
+        if is_text and set(map(type, values)) <= {str}:
+            return values
+        return [item(value) for value in values]
+
+    return coerce
+
+
+def _object_coercer(type_: GraphQLInputObjectType) -> Coerce:
+    """Makes Strawberry's input object; the defaults of its class are those of the schema."""
+    if type_.is_one_of:
+        raise NotForeseen
+    made = _origin(type_).origin
+    fields = {name: (_origin(field).python_name, coercer(field.type)) for name, field in type_.fields.items()}
+    required = {
+        name
+        for name, field in type_.fields.items()
+        if isinstance(field.type, GraphQLNonNull) and field.default is None and field.default_value is Undefined
+    }
+
+    def coerce(values: Any) -> Any:
+        if type(values) is not dict or not required <= values.keys():
+            raise Unusual
+        arguments = {}
+        for name, value in values.items():
+            field = fields.get(name)
+            if field is None:
+                raise Unusual
+            arguments[field[0]] = field[1](value)
+        return made(**arguments)
+
+    return coerce
+
+
+def _present(shape: Shape) -> Shape:
+    def present(value: Any) -> Any:
+        if value is None:
+            raise TypeError("a field that is never null is null")
+        return shape(value)
+
+    return present
+
+
+def _has_variable(node: ValueNode) -> bool:
+    if isinstance(node, ListValueNode):
+        return any(_has_variable(value) for value in node.values)
+    if isinstance(node, ObjectValueNode):
+        return any(_has_variable(field.value) for field in node.fields)
+    return isinstance(node, VariableNode)
+
+
+def _origin(of: Any) -> Any:
+    """What Strawberry made the type, field or argument from."""
+    return of.extensions[GraphQLCoreConverter.DEFINITION_BACKREF]

@@ -1,0 +1,314 @@
+"""A document that was seen before takes a shorter way. Nobody can tell by the answers."""
+
+import functools
+import json
+import math
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from graphql import GraphQLInputObjectType, GraphQLList, GraphQLNonNull, parse
+from graphql.execution.values import VariableValues, get_variable_values
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.types import ASGIApp
+from strawberry.types.arguments import convert_argument
+
+from api import known
+from api.app import open_deps
+from api.documents import Document, Documents
+from api.http import GraphQLEndpoint, Load
+from api.known import Known, Unusual
+from api.schema import schema
+from db.access import Role
+from runstone import operations
+from tests.conftest import Client, People, Server, new_id
+
+SCHEMA = schema._schema
+
+
+class Uncompiled(Documents):
+    """Documents that always go the ordinary way."""
+
+    def find(self, text: str) -> Document:
+        return Document(super().find(text).node, None)
+
+
+class Pair:
+    """Two doors to one database: the short way where there is one, and the ordinary way."""
+
+    def __init__(self, short: ASGIApp, ordinary: ASGIApp, token: str) -> None:
+        self._doors = short, ordinary
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    async def ask(self, document: str, first: dict[str, Any], second: dict[str, Any]) -> Any:
+        """The answer that both doors give, each with variables of its own, but for the ids in them."""
+        answers = [
+            await self._post(door, document, variables)
+            for door, variables in zip(self._doors, (first, second), strict=True)
+        ]
+        assert answers[0] == answers[1]
+        return json.loads(answers[0])
+
+    async def _post(self, door: ASGIApp, document: str, variables: dict[str, Any]) -> str:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(door), base_url="http://localhost", headers=self._headers
+        ) as http:
+            response = await http.post("/graphql", json={"query": document, "variables": variables})
+        return without_ids(response.text)
+
+
+def without_ids(text: str) -> str:
+    """The text with the ids blanked, those of runs, uploads and requests; and the moments and signatures."""
+    text = re.sub(r'"requestId":"[0-9a-f]{16}"', '"requestId":""', text)
+    text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", text)
+    return re.sub(r'"url":"[^"]*"', '"url":""', text)
+
+
+@pytest.fixture
+async def pair(server: Server, client: Client) -> AsyncIterator[Pair]:
+    async with open_deps(server.settings) as deps:
+        short = GraphQLEndpoint(deps, SCHEMA, Documents(SCHEMA, introspection=True))
+        ordinary = GraphQLEndpoint(deps, SCHEMA, Uncompiled(SCHEMA, introspection=True))
+        yield Pair(short, ordinary, client.token)
+
+
+@functools.cache
+def known_of(document: str) -> Known:
+    found = known.compiled(SCHEMA, parse(document))
+    assert found is not None
+    return found
+
+
+MUTATIONS = [name for name in operations.names() if operations.document(name).startswith("mutation")]
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_every_mutation_of_the_sdk_has_a_short_way(name: str) -> None:
+    assert known_of(operations.document(name)).name == name
+
+
+def block(seq: Any, **more: Any) -> dict[str, Any]:
+    return {"seq": seq, "keys": ["loss", "accuracy"], "steps": [seq], "times": [1000], "values": [0.5, 0.25], **more}
+
+
+def flush(run_id: str, writer_id: str, **more: Any) -> dict[str, Any]:
+    return {"runId": run_id, "writerId": writer_id, "withMetrics": True, "blocks": [block(0)], **more}
+
+
+FLUSHES: list[dict[str, Any]] = [
+    {},
+    {"blocks": []},
+    {"blocks": [block(0), block(1, values=["NaN", "-Infinity"])]},
+    {"blocks": [block(0, steps="AAAAAAAAAAA=", times="6AMAAAAAAAA=", values="AAAAAAAA4D8AAAAAAADQPw==")]},
+    {"blocks": [block(0, values=[1, -0.0])]},
+    {"blocks": [block(5)]},
+    {"blocks": [block(0, keys=["loss", "loss"])]},
+    {"blocks": [block(0, keys=[])]},
+    {"blocks": [block(0, values=[0.5])]},
+    {"blocks": [block(0, values=[0.5, "x"])]},
+    {"blocks": [block(0, values="!")]},
+    {"blocks": [block(0, steps=[-1])]},
+    {"blocks": [block("0")]},
+    {"blocks": [block(True)]},
+    {"blocks": [block(2**63)]},
+    {"blocks": block(0)},
+    {"blocks": [block(0, extra=1)]},
+    {"blocks": [{"seq": 0}]},
+    {"blocks": None},
+    {"blocks": [None]},
+    {"writerId": "no id"},
+    {"writerId": 7},
+    {"runId": None},
+    {"unknown": 1},
+    {"withMetrics": False},
+    {"withMetrics": "yes"},
+    {"withParams": True, "params": [{"key": "lr", "value": 0.1}, {"key": "n", "value": None}]},
+    {"withParams": True, "params": [{"key": "lr", "value": 1, "type": "FLOAT"}], "withTags": True},
+    {"withParams": True, "params": [{"key": "lr", "value": 1, "type": "NONE"}]},
+    {"withParams": True, "params": [{"key": "x" * 251, "value": 1}]},
+    {"withTags": True, "tags": [{"key": "team", "value": "a"}, {"key": "old", "value": None}]},
+    {"withInputs": True, "inputs": [{"name": "mnist", "digest": "d1", "context": "training"}]},
+    {"withInputs": True, "inputs": [{"name": "mnist"}]},
+]
+
+
+async def test_a_flush_is_answered_alike(pair: Pair, client: Client) -> None:
+    document = operations.document("Flush")
+    for change in FLUSHES:
+        first, second = [flush(await client.create_run(), new_id()) for _ in range(2)]
+
+        await pair.ask(document, first | change, second | change)
+        await pair.ask(document, first | change, second | change)
+
+
+async def test_the_life_of_a_run_is_answered_alike(pair: Pair, client: Client) -> None:
+    first, second = new_id(), new_id()
+
+    async def ask(name: str, **variables: Any) -> dict[str, Any]:
+        pairs = [json.loads(json.dumps(variables).replace("RUN", run_id)) for run_id in (first, second)]
+        data = (await pair.ask(operations.document(name), *pairs))["data"]
+        return dict(data) if data else {}
+
+    given: dict[str, Any] = {
+        "id": "RUN",
+        "project": client.project,
+        "experiment": "alike",
+        "name": "twin",
+        "startedAt": "2026-01-31T12:00:00+01:00",
+        "params": [{"key": "lr", "value": 1e-05}, {"key": "layers", "value": [1, 2]}, {"key": "ä", "value": "ü"}],
+        "tags": [{"key": "team", "value": "a"}],
+        "source": {"commit": "abc", "dirty": True, "argv": ["--fast"]},
+        "environment": {"python": "3.11", "cpuCount": 2, "memoryBytes": 2**40, "packages": []},
+    }
+    assert (await ask("CreateRun", input=given))["createRun"]["created"] is True
+    assert (await ask("CreateRun", input=given))["createRun"]["created"] is False
+    assert (await ask("CreateRun", input=given | {"name": "other"}))["createRun"]["__typename"] == "Conflict"
+    assert await ask("CreateRun", input=given | {"startedAt": "yesterday"}) == {}
+    assert (await ask("Heartbeat", runId="RUN"))["heartbeat"]["__typename"] == "HeartbeatPayload"
+    file = {"path": "a.txt", "sizeBytes": 1, "sha256": "0" * 64}
+    uploads = (await ask("CreateUploads", input={"runId": "RUN", "files": [file]}))["createUploads"]["uploads"]
+    assert len(uploads) == 1
+    completed = await ask("CompleteUploads", input={"uploads": [{"uploadId": new_id()}]})
+    assert completed["completeUploads"]["__typename"] == "NotFound"
+    assert (await ask("FinishRun", input={"runId": "RUN", "status": "NONE"})) == {}
+    finished = await ask("FinishRun", input={"runId": "RUN", "status": "FINISHED"})
+    assert finished["finishRun"]["run"]["status"] == "FINISHED"
+    late = await ask("Flush", **flush("RUN", new_id(), withParams=True, params=[{"key": "late", "value": 1}]))
+    assert late["logMetrics"]["__typename"] == "RunSealed"
+    resumed = await ask("ResumeRun", input={"runId": "RUN", "attemptId": new_id()})
+    assert resumed["resumeRun"]["attempt"] == 2
+
+
+async def test_what_a_stranger_asks_is_answered_alike(pair: Pair, stranger: Client) -> None:
+    theirs = await stranger.create_run()
+
+    for run_id in (theirs, new_id()):
+        given = flush(run_id, new_id())
+        data = (await pair.ask(operations.document("Flush"), given, given))["data"]
+        assert data["logMetrics"]["__typename"] == "NotFound"
+
+
+LOG = """
+    mutation Log($one: LogMetricsInput!, $more: Boolean! = true) {
+      first: logMetrics(input: $one) { ...Answer }
+      second: logMetrics(input: { runId: "RUN", points: [{ key: "a", value: 1.5 }] }) @skip(if: $more) {
+        __typename ... { points: __typename }
+      }
+    }
+    fragment Answer on LogMetricsResult {
+      kind: __typename
+      ... on LogMetricsPayload { runId nextSeq points }
+      ... on Invalid { path limit }
+    }
+"""
+
+
+def test_a_document_with_a_shape_that_is_not_foreseen_goes_the_ordinary_way() -> None:
+    listed = (
+        'mutation ($key: String!) { logMetrics(input: {runId: "x", points: [{key: $key, value: 1}]}) { __typename }}'
+    )
+    nested = (
+        'mutation { createRun(input: {experiment: "a", id: "x"}) { ... on CreateRunPayload { run { tags { key }}}}}'
+    )
+    several = "mutation A { __typename } mutation B { __typename }"
+
+    for document in (listed, nested, several, "{ viewer { name } }"):
+        assert known.compiled(SCHEMA, parse(document)) is None
+
+
+async def test_aliases_fragments_and_directives_are_answered_alike(pair: Pair, client: Client) -> None:
+    first, second = await client.create_run(), await client.create_run()
+
+    for more in (True, False):
+        asked = [
+            {"one": {"runId": run_id, "points": [{"key": "a", "value": "NaN"}]}, "more": more}
+            for run_id in (first, second)
+        ]
+        answer = await pair.ask(LOG.replace("RUN", first), *asked)
+        assert answer["data"]["first"]["kind"] == "LogMetricsPayload"
+        assert ("second" in answer["data"]) is not more
+
+
+def values_of(type_: Any) -> st.SearchStrategy[Any]:
+    """JSON values for an input type, most of them right."""
+    odd: st.SearchStrategy[Any] = st.sampled_from(
+        [None, True, 0, -1, 2**31, 2**63, 2**70, 0.5, math.nan, "", "NaN", "x", [], [None], {}, "RUN"]
+    )
+    if isinstance(type_, GraphQLNonNull):
+        return values_of(type_.of_type).filter(lambda value: value is not None) | odd
+    if isinstance(type_, GraphQLList):
+        return st.lists(values_of(type_.of_type), max_size=3) | odd
+    if isinstance(type_, GraphQLInputObjectType):
+        required = {n: values_of(f.type) for n, f in type_.fields.items() if isinstance(f.type, GraphQLNonNull)}
+        optional = {n: values_of(f.type) for n, f in type_.fields.items() if n not in required}
+        return st.fixed_dictionaries(required, optional=optional) | odd
+    right = {
+        "Int64": st.integers(-(2**63), 2**63 - 1) | st.just("17"),
+        "Int64Column": st.lists(st.integers(-5, 5), max_size=3) | st.just("AAAAAAAAAAA="),
+        "Float64Column": st.lists(st.floats(allow_nan=False) | st.integers(-5, 5), max_size=3),
+        "MetricValue": st.floats(allow_nan=False) | st.sampled_from(["NaN", 3]),
+        "DateTime": st.sampled_from(["2026-01-31T12:00:00Z", "2026-01-31"]),
+        "Boolean": st.booleans(),
+        "Int": st.integers(-5, 5),
+        "ParamType": st.sampled_from(["FLOAT", "INT"]),
+    }
+    return right.get(type_.name, st.text(max_size=5)) | odd
+
+
+CREATE = "mutation ($input: CreateRunInput!) { createRun(input: $input) { __typename } }"
+LOG_METRICS = "mutation ($input: LogMetricsInput!) { logMetrics(input: $input) { __typename } }"
+
+
+@pytest.mark.parametrize("document", [CREATE, LOG_METRICS])
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_what_the_short_way_takes_is_what_the_ordinary_way_takes(document: str, data: st.DataObject) -> None:
+    node: Any = parse(document).definitions[0]
+    field = SCHEMA.mutation_type.fields[node.selection_set.selections[0].name.value]  # type: ignore[union-attr]
+    given_input = data.draw(values_of(field.args["input"].type))
+
+    try:
+        [(_, bound)] = known_of(document).bound({"input": given_input})
+    except Unusual:
+        return
+    ordinary = get_variable_values(SCHEMA, node.variable_definitions, {"input": given_input})
+
+    assert isinstance(ordinary, VariableValues)
+    kind = known._origin(field.args["input"])
+    registry = schema.schema_converter.scalar_registry
+    expected = convert_argument(ordinary.coerced["input"], kind.type, registry, schema.config)
+    assert repr(bound["input"]) == repr(expected)
+
+
+async def test_a_new_role_counts_at_once(people: People) -> None:
+    project = await people.project()
+    member = await people.member(project, Role.VIEWER)
+    document = "mutation ($input: LogMetricsInput!) { logMetrics(input: $input) { __typename } }"
+    run_id = await (await people.member(project, Role.EDITOR)).create_run()
+    asked = {"input": {"runId": run_id, "points": [{"key": "a", "value": 1}]}}
+    assert (await member.ask(document, **asked))["logMetrics"]["__typename"] == "Forbidden"
+
+    await people.promote(member, Role.EDITOR)
+
+    assert (await member.ask(document, **asked))["logMetrics"]["__typename"] == "LogMetricsPayload"
+
+
+async def test_an_overloaded_server_says_when_to_come_back(server: Server, client: Client) -> None:
+    async with open_deps(server.settings) as deps:
+        busy = GraphQLEndpoint(deps, SCHEMA, Documents(SCHEMA, introspection=True))
+        busy._load = Load(requests_max=0)
+        full = GraphQLEndpoint(deps, SCHEMA, Documents(SCHEMA, introspection=True))
+        full._load = Load(bytes_max=10)
+        for door in (busy, full):
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://localhost") as http:
+                headers = {"Authorization": f"Bearer {client.token}"}
+                response = await http.post("/graphql", json={"query": "{ viewer { name } }"}, headers=headers)
+
+            assert response.status_code == 503
+            assert response.headers["retry-after"] == "1"
+            [error] = response.json()["errors"]
+            assert error["extensions"]["code"] == "UNAVAILABLE"
+            assert error["extensions"]["retryable"] is True
