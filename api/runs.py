@@ -322,7 +322,7 @@ class RunMutation:
     async def create_run(
         self, info: Info, input: Annotated[CreateRunInput, strawberry.argument(description="The run.")]
     ) -> CreateRunResult:
-        row, created = await runs.start(info.context.pool, info.context.scope, input.checked())
+        row, created = await info.context.deps.recorder.start(info.context.scope, input.checked())
         return CreateRunPayload(run=Run.from_row(row), created=created)
 
     @mutation("Go on with a run. A running one is joined; one that ended or was lost gets a new attempt.")
@@ -358,11 +358,13 @@ class RunMutation:
         context = info.context
         run_id = ids.parse(input.run_id, "input.runId")
         finished_at = times.checked(input.finished_at, "input.finishedAt")
-        row = await runs.finish(context.pool, context.scope, run_id, input.status, finished_at)
+        ended = await context.deps.recorder.finish(context.scope, run_id, input.status, finished_at)
+        if ended.is_settled:
+            return FinishRunPayload(run=Run.from_row(ended.run), validating=0, failed=[])
         validating = await artifacts.wait_settled(context.pool, run_id, input.wait_seconds)
         failed = await artifacts.page(
             context.pool, context.scope, run_id, states=[ArtifactState.FAILED], after=None, limit=FAILED_SHOWN_MAX
         )
         return FinishRunPayload(
-            run=Run.from_row(row), validating=validating, failed=[Artifact.from_row(each) for each in failed]
+            run=Run.from_row(ended.run), validating=validating, failed=[Artifact.from_row(each) for each in failed]
         )

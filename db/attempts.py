@@ -205,5 +205,15 @@ def environment_columns(environment: Environment | None) -> list[Any]:
     return [environment is not None, *others, orjson.dumps(packages).decode()]
 
 
+def as_json(record: Source | Environment) -> str:
+    """The columns by name; bytes as Postgres writes them."""
+    return orjson.dumps(record, default=_bytea).decode()
+
+
+def _bytea(value: object) -> str:
+    assert isinstance(value, bytes)
+    return "\\x" + value.hex()
+
+
 def _camel(name: str) -> str:
     return {"commit_id": "commit", "entry_point": "entryPoint"}.get(name, name)

@@ -1,37 +1,17 @@
-"""The group committer: batches that wait while one group commits go together into the next.
+"""The committer: stores batches of points, those that come at once in one statement."""
 
-It needs no clock: an idle server stores a batch at once, a busy one stores hundreds in one statement.
-"""
-
-import asyncio
-import logging
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from itertools import chain
+from typing import Final
 from uuid import UUID
 
-import asyncpg
-
-from db import errors
 from db.blocks import Batch
-from db.errors import Unavailable
-from db.pool import Connection, Pool, open_pool
+from db.groups import Bounds, Groups, open_groups
+from db.memory import Memory
+from db.pool import FEW_ROWS_PLANS, Connection, Pool, open_pool
 
-WRITERS_REMEMBERED_MAX = 100_000
-PAUSE_S = 0.2  # before asking a database again that did not answer
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A batch whose sender waits for `stored`."""
-
-    batch: Batch
-    size_bytes: int
-    stored: asyncio.Future[bool]
+ADMITTED_MAX: Final = 200_000
 
 
 @asynccontextmanager
@@ -45,184 +25,118 @@ async def open_committer(
     group_bytes_max: int = 8 * 1024 * 1024,
 ) -> AsyncIterator["Committer"]:
     """A committer with a connection of its own; what waits when the block ends is stored before it ends."""
-    async with open_pool(url, size_max=1, statement_timeout_s=statement_timeout_s, name="ingest") as pool:
-        committer = Committer(pool, statement_timeout_s + 5, waiting_max, waiting_bytes_max, group_max, group_bytes_max)
-        task = asyncio.create_task(committer._run())
-        try:
-            yield committer
-        finally:
-            committer._close()
-            async with asyncio.timeout(statement_timeout_s + 5):
-                await task
+    bounds = Bounds(statement_timeout_s + 5, waiting_max, waiting_bytes_max, group_max, group_bytes_max)
+    async with open_pool(
+        url, size_max=1, statement_timeout_s=statement_timeout_s, name="ingest", plans=FEW_ROWS_PLANS
+    ) as pool:
+        desk = _Desk()
+        async with open_groups(pool, desk.store, bounds, what="batches of points") as groups:
+            yield Committer(pool, groups)
 
 
 class Committer:
     """Stores batches in groups, one group at a time."""
 
-    def __init__(
-        self,
-        pool: Pool,
-        timeout_s: float,
-        waiting_max: int,
-        waiting_bytes_max: int,
-        group_max: int,
-        group_bytes_max: int,
-    ) -> None:
+    def __init__(self, pool: Pool, groups: Groups[Batch, bool]) -> None:
         self._pool = pool
-        self._timeout_s = timeout_s
-        self._waiting_max = waiting_max
-        self._waiting_bytes_max = waiting_bytes_max
-        self._group_max = group_max
-        self._group_bytes_max = group_bytes_max
-        self._waiting: deque[Waiting] = deque()
-        self._waiting_bytes = 0
-        self._wake = asyncio.Event()
-        self._closed = False
-        self._known_writers: dict[UUID, None] = {}
+        self._groups = groups
 
     async def append(self, batch: Batch) -> bool:
         """Whether the batch was stored now; it is durable when this returns True.
 
         False when the writer's next block is not the batch's first, or the writer is another run's, or its attempt
-        has ended. Raises `Unavailable` when too much waits already, or when the database does not answer: then the
-        batch may have been stored, and sending it again is safe.
+        has ended. Raises `CheckViolationError` by the name `run_keys_max` when the run would have too many keys, and
+        `Unavailable` when too much waits already, or when the database does not answer: then the batch may have been
+        stored, and sending it again is safe.
         """
-        if self._closed or len(self._waiting) >= self._waiting_max or self._waiting_bytes >= self._waiting_bytes_max:
-            raise Unavailable("too many batches of points wait to be stored", hint="send it again after 1 second")
-        waiting = Waiting(batch, batch.size_bytes, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        self._waiting_bytes += waiting.size_bytes
-        self._wake.set()
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await waiting.stored
-        except TimeoutError as error:
-            raise _unknown() from error
+        return await self._groups.ask(batch, batch.size_bytes)
 
-    def _close(self) -> None:
-        """Take no more; `_run` ends when nothing waits."""
-        self._closed = True
-        self._wake.set()
 
-    async def _run(self) -> None:
-        """Hold one connection and store group after group; after a fault tell who waits, and go on."""
-        try:
-            while self._waiting or not self._closed:
-                try:
-                    async with self._pool.acquire() as conn:
-                        await self._store_all(conn)
-                except Exception as error:
-                    if not isinstance(errors.known(error), Unavailable):
-                        log.exception("the committer has lost its connection in an unknown way")
-                    self._give_up()
-                    await asyncio.sleep(0 if self._closed else PAUSE_S)
-        finally:
-            self._closed = True
-            self._give_up()
+class _Desk:
+    """Knows which runs have which keysets, and which writers there are; both stay for ever."""
 
-    def _give_up(self) -> None:
-        """Tell everyone who waits that nothing was stored that they know of."""
-        _tell(self._waiting, _unknown)
-        self._waiting.clear()
-        self._waiting_bytes = 0
+    def __init__(self) -> None:
+        self._writers: Memory[UUID, bool] = Memory(ADMITTED_MAX)
+        self._admitted: Memory[tuple[UUID, int], bool] = Memory(ADMITTED_MAX)
 
-    async def _store_all(self, conn: Connection) -> None:
-        """Until the committer is closed and nothing waits, or the connection is lost."""
-        while not _is_lost(conn):
-            await self._wake.wait()
-            await asyncio.sleep(0)  # let every request that is ready join this group
-            if group := self._take(self._group_max):
-                try:
-                    await self._commit(conn, group)
-                finally:
-                    _tell(group, _unknown)  # who has no answer by now gets this one
-            elif self._closed:
-                return
-            else:
-                self._wake.clear()
-
-    def _take(self, count_max: int) -> list[Waiting]:
-        """The longest waiting, within the bounds of a group; those whose sender has left are dropped."""
-        group: list[Waiting] = []
-        size_bytes = 0
-        while self._waiting and len(group) < count_max and size_bytes < self._group_bytes_max:
-            waiting = self._waiting.popleft()
-            self._waiting_bytes -= waiting.size_bytes
-            if not waiting.stored.done():
-                size_bytes += waiting.size_bytes
-                group.append(waiting)
-        return group
-
-    async def _commit(self, conn: Connection, group: list[Waiting]) -> None:
-        """Store the group and tell each sender. If the database refuses the group, each half is tried alone."""
-        lines, strays = _lines(group)
-        try:
-            accepted = await self._store(conn, [[waiting.batch for waiting in line] for line in lines])
-        except Exception as error:  # noqa: BLE001 - whatever it was, each sender must hear of it
-            if _is_lost(conn) or isinstance(errors.known(error), Unavailable):
-                _tell(group, _unknown)
-            elif len(group) == 1:
-                group[0].stored.set_exception(error)
-            else:
-                await self._commit(conn, group[: len(group) // 2])
-                await self._commit(conn, group[len(group) // 2 :])
-            return
-        for line in lines:
-            for waiting in line:
-                _answer(waiting, waiting.batch.writer_id in accepted)
-        for waiting in strays:
-            _answer(waiting, False)
-
-    async def _store(self, conn: Connection, lines: list[list[Batch]]) -> set[UUID]:
-        """The writers whose blocks are now durable."""
-        opening = [line[0] for line in lines if line[0].first_seq == 0 and line[0].writer_id not in self._known_writers]
-        if opening:
-            await _open_writers(conn, opening)
+    async def store(self, conn: Connection, group: list[Batch]) -> list[bool]:
+        """Which batches are stored now."""
+        lines = _lines(group)
+        await self._admit(conn, lines)
         accepted = await _append(conn, lines)
-        if len(self._known_writers) + len(opening) > WRITERS_REMEMBERED_MAX:
-            self._known_writers.clear()
-        self._known_writers.update((batch.writer_id, None) for batch in opening if batch.writer_id in accepted)
-        return accepted
+        stored = {id(batch) for line in lines if line[0].writer_id in accepted for batch in line}
+        return [id(batch) in stored for batch in group]
+
+    async def _admit(self, conn: Connection, lines: list[list[Batch]]) -> None:
+        """Let the runs have the keysets, and make the writers, that come for the first time."""
+        opening = [line[0] for line in lines if line[0].first_seq == 0 and self._writers.get(line[0].writer_id) is None]
+        keysets = {
+            (batch.run_id, block.keyset_id)
+            for batch in chain.from_iterable(lines)
+            for block in batch.blocks
+            if self._admitted.get((batch.run_id, block.keyset_id)) is None
+        }
+        if not opening and not keysets:
+            return
+        rows = await conn.fetch(
+            ADMIT,
+            [run_id for run_id, _ in keysets],
+            [keyset_id for _, keyset_id in keysets],
+            [batch.writer_id for batch in opening],
+            [batch.run_id for batch in opening],
+            [batch.account_id for batch in opening],
+        )
+        open_runs = {row[0] for row in rows}
+        for batch in opening:
+            if batch.run_id in open_runs:
+                self._writers.put(batch.writer_id, True)
+        for keyset in keysets:
+            if keyset[0] in open_runs:
+                self._admitted.put(keyset, True)
 
 
-def _lines(group: list[Waiting]) -> tuple[list[list[Waiting]], list[Waiting]]:
-    """For each writer the batches that follow each other, in order; and those that follow nothing here."""
-    by_writer: dict[UUID, list[Waiting]] = {}
-    for waiting in group:
-        by_writer.setdefault(waiting.batch.writer_id, []).append(waiting)
-    lines: list[list[Waiting]] = []
-    strays: list[Waiting] = []
+def _lines(group: list[Batch]) -> list[list[Batch]]:
+    """For each writer the batches that follow each other, in order; those that follow nothing here are left out."""
+    by_writer: dict[UUID, list[Batch]] = {}
+    for batch in group:
+        by_writer.setdefault(batch.writer_id, []).append(batch)
+    lines: list[list[Batch]] = []
     for same_writer in by_writer.values():
-        same_writer.sort(key=lambda waiting: waiting.batch.first_seq)
+        same_writer.sort(key=lambda batch: batch.first_seq)
         line = same_writer[:1]
-        for waiting in same_writer[1:]:
-            before = line[-1].batch
-            follows = waiting.batch.first_seq == before.next_seq and waiting.batch.run_id == before.run_id
-            (line if follows else strays).append(waiting)
+        for batch in same_writer[1:]:
+            if batch.first_seq == line[-1].next_seq and batch.run_id == line[-1].run_id:
+                line.append(batch)
         lines.append(line)
-    return lines, strays
+    return lines
 
 
-OPEN_WRITERS = """
-    insert into writer (id, run_id, attempt, opened_by)
-    select given.id, attempt.run_id, attempt.number, given.opened_by
-    from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as given (id, run_id, opened_by)
-    join run on run.id = given.run_id
-    join attempt on attempt.run_id = run.id and attempt.number = run.attempt
-    where attempt.finished_at is null
-    for share of attempt
-    on conflict (id) do nothing
-"""
-
-
-async def _open_writers(conn: Connection, batches: list[Batch]) -> None:
-    """Bind each writer to the newest attempt of its run; those of an ended attempt stay unknown."""
-    await conn.execute(
-        OPEN_WRITERS,
-        [batch.writer_id for batch in batches],
-        [batch.run_id for batch in batches],
-        [batch.account_id for batch in batches],
+# What a run that has ended asks for is left out. The attempts are locked in the order in which others lock them.
+ADMIT = """
+    with open as materialized (
+        select attempt.run_id, attempt.number
+        from run
+        join attempt on attempt.run_id = run.id and attempt.number = run.attempt
+        where run.id = any ($1::uuid[] || $4::uuid[]) and attempt.finished_at is null
+        order by attempt.run_id
+        for share of attempt
+    ), with_keysets as (
+        insert into run_keyset (run_id, keyset_id)
+        select given.run_id, given.keyset_id
+        from unnest($1::uuid[], $2::bigint[]) as given (run_id, keyset_id)
+        where given.run_id in (select run_id from open)
+        order by given.run_id, given.keyset_id
+        on conflict (run_id, keyset_id) do nothing
+    ), with_writers as (
+        insert into writer (id, run_id, attempt, opened_by)
+        select given.id, open.run_id, open.number, given.opened_by
+        from unnest($3::uuid[], $4::uuid[], $5::uuid[]) as given (id, run_id, opened_by)
+        join open on open.run_id = given.run_id
+        order by given.id
+        on conflict (id) do nothing
     )
+    select run_id from open
+"""
 
 
 # Locks the writers in the order of their ids and inserts only where the cursor fits; the trigger moves the cursor.
@@ -275,27 +189,3 @@ async def _append(conn: Connection, lines: list[list[Batch]]) -> set[UUID]:
         [block.sha256 for block in blocks],
     )
     return {row[0] for row in rows}
-
-
-def _is_lost(conn: Connection) -> bool:
-    """Whether the connection is gone; a pool's proxy of one that is gone raises when it is asked."""
-    try:
-        return conn.is_closed()
-    except asyncpg.InterfaceError:
-        return True
-
-
-def _unknown() -> Unavailable:
-    """Nobody knows whether the batch was stored."""
-    return Unavailable("the database does not answer now", hint="send the same batch again; it is stored once")
-
-
-def _answer(waiting: Waiting, stored: bool) -> None:
-    if not waiting.stored.done():
-        waiting.stored.set_result(stored)
-
-
-def _tell(group: Iterable[Waiting], failure: Callable[[], Exception]) -> None:
-    for waiting in group:
-        if not waiting.stored.done():
-            waiting.stored.set_exception(failure())

@@ -1,20 +1,24 @@
 """Metrics: how points get in. Each batch is stored once, however often it is sent."""
 
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import asyncpg
 import numpy as np
 
-from db import access, chunks, ids, texts
+from db import access, chunks, ids, runs, texts
 from db.access import Action, Scope
 from db.blocks import Batch, Block, content_sha256, keys_sha256
 from db.committer import Committer, open_committer
 from db.errors import Invalid, NotFound, RunSealed, SeqConflict, Unavailable
-from db.pool import Conn, Pool
+from db.groups import Bounds, Groups, open_groups
+from db.memory import Memory
+from db.pool import FEW_ROWS_PLANS, Conn, Pool, open_pool
+from db.runs import Beginning, Ended, Ending, FinalStatus, Run, Start
 
 POINTS_PER_BATCH_MAX: Final = 10_000
 KEYS_PER_RUN_MAX: Final = 10_000
@@ -66,21 +70,82 @@ class Keyset:
 
 
 @asynccontextmanager
-async def open_recorder(pool: Pool, url: str, *, statement_timeout_s: int) -> AsyncIterator["Recorder"]:
-    """A recorder that stores through a connection of its own and asks its questions of `pool`."""
-    async with open_committer(url, statement_timeout_s=statement_timeout_s) as committer:
-        yield Recorder(pool, committer)
+async def open_recorder(
+    pool: Pool, url: str, *, statement_timeout_s: int, on_stored: Callable[[UUID], None] = lambda _: None
+) -> AsyncIterator["Recorder"]:
+    """A recorder that writes through connections of its own and asks its questions of `pool`.
+
+    It calls `on_stored` with the id of each run that has new points; that must not take long.
+    """
+    bounds = Bounds(
+        timeout_s=statement_timeout_s + 5,
+        waiting_max=4_000,
+        waiting_bytes_max=64 * 1024 * 1024,
+        group_max=50,
+        group_bytes_max=1024 * 1024,
+    )
+    async with (
+        open_pool(url, size_max=2, statement_timeout_s=statement_timeout_s, name="runs", plans=FEW_ROWS_PLANS) as own,
+        open_groups(own, runs.begin, bounds, what="new runs") as beginnings,
+        open_groups(own, runs.end, bounds, what="ends of runs") as endings,
+        open_committer(url, statement_timeout_s=statement_timeout_s) as committer,
+    ):
+        yield Recorder(pool, beginnings, committer, endings, on_stored)
 
 
 class Recorder:
-    """Takes the points of a database's runs, and remembers what every batch would ask again."""
+    """Begins runs, takes their points and ends them; it remembers what everyone would ask again.
 
-    def __init__(self, pool: Pool, committer: Committer) -> None:
+    What comes at once goes into the database together.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        beginnings: Groups[Beginning, Run | None],
+        committer: Committer,
+        endings: Groups[Ending, Ended | None],
+        on_stored: Callable[[UUID], None],
+    ) -> None:
         self._pool = pool
+        self._beginnings = beginnings
         self._committer = committer
-        self._owners: _Memory[UUID, tuple[UUID, UUID]] = _Memory(50_000)
-        self._keysets: _Memory[tuple[str, ...], Keyset] = _Memory(1_000_000)
-        self._admitted: _Memory[tuple[UUID, int], bool] = _Memory(200_000)
+        self._endings = endings
+        self._on_stored = on_stored
+        self._projects: Memory[str, UUID] = Memory(10_000)
+        self._owners: Memory[UUID, tuple[UUID, UUID]] = Memory(50_000)
+        self._keysets: Memory[tuple[str, ...], Keyset] = Memory(1_000_000)
+
+    async def start(self, scope: Scope, asked: Start) -> tuple[Run, bool]:
+        """As `runs.start`."""
+        run, created = await self._begin(scope, asked), True
+        if run is None:
+            run, created = await runs.start(self._pool, scope, asked)
+            self._projects.put(asked.project, run.project_id)
+        self._owners.put(run.id, (run.project_id, run.created_by))
+        return run, created
+
+    async def _begin(self, scope: Scope, asked: Start) -> Run | None:
+        """The new run; None when something is not as usual, which `runs.start` will find out."""
+        project_id = self._projects.get(asked.project)
+        if project_id is None or not access.allows(scope, Action.START, project_id):
+            return None
+        if asked.parent_id is not None:
+            parent = self._owners.get(asked.parent_id)
+            if parent is None or parent[0] != project_id or not access.allows(scope, Action.READ, *parent):
+                return None
+        return await self._beginnings.ask(Beginning(asked, project_id, scope.account_id), asked.size_bytes)
+
+    async def finish(
+        self, scope: Scope, run_id: UUID, status: FinalStatus, client_finished_at: datetime | None
+    ) -> Ended:
+        """As `runs.finish`."""
+        owner = self._owners.get(run_id)
+        if owner is not None and access.allows(scope, Action.APPEND, *owner):
+            ended = await self._endings.ask(Ending(run_id, status, client_finished_at))
+            if ended is not None:
+                return ended
+        return await runs.finish(self._pool, scope, run_id, status, client_finished_at)
 
     async def append(self, scope: Scope, run_id: UUID, writer_id: UUID, given: Sequence[Columns]) -> Appended:
         """Store the blocks, all or none; blocks that the writer has stored before change nothing.
@@ -97,9 +162,8 @@ class Recorder:
         for index, columns in enumerate(given):
             keyset = await self._keyset(columns.keys, f"input.blocks[{index}].keys")
             blocks.append(_checked(columns, keyset, f"input.blocks[{index}]"))
-        for index, block in enumerate(blocks):
-            await self._admit(run_id, block.keyset_id, f"input.blocks[{index}].keys")
         next_seq = await self._store(Batch(run_id, writer_id, scope.account_id, tuple(blocks)))
+        self._on_stored(run_id)
         return Appended(run_id, writer_id, next_seq, points)
 
     async def log(self, scope: Scope, run_id: UUID, points: Sequence[Point]) -> Appended:
@@ -110,30 +174,22 @@ class Recorder:
 
     async def _require_append(self, scope: Scope, run_id: UUID) -> None:
         """A run never changes its project or owner, so its row is asked once."""
-        owner = self._owners.get(run_id)
-        if owner is None:
-            owner = await _owner(self._pool, run_id)
-            self._owners.put(run_id, owner)
+        owner = await self._owners.find(run_id, lambda: _owner(self._pool, run_id))
         access.require(scope, Action.APPEND, f"run {run_id}", *owner)
 
     async def _keyset(self, keys: tuple[str, ...], path: str) -> Keyset:
-        keyset = self._keysets.get(keys)
-        if keyset is None:
-            _check_keys(keys, path)
-            keyset = await _keyset(self._pool, keys)
-            self._keysets.put(keys, keyset, weight=len(keys))
-        return keyset
-
-    async def _admit(self, run_id: UUID, keyset_id: int, path: str) -> None:
-        if self._admitted.get((run_id, keyset_id)) is None and await _admit(self._pool, run_id, keyset_id, path):
-            self._admitted.put((run_id, keyset_id), True)
+        known = self._keysets.get(keys)
+        if known is not None:
+            return known
+        _check_keys(keys, path)
+        return await self._keysets.find(keys, lambda: _keyset(self._pool, keys), weight=len(keys))
 
     async def _store(self, batch: Batch) -> int:
         """The writer's next seq, when the whole batch is stored."""
         rest: Batch | None = batch
         for _ in range(TRIES_MAX):
             assert rest is not None
-            if await self._committer.append(rest):
+            if await self._append(rest):
                 return rest.next_seq
             standing = await _standing(self._pool, batch.run_id, batch.writer_id)
             rest = await _missing(self._pool, batch, standing)
@@ -141,28 +197,16 @@ class Recorder:
                 return standing.next_seq
         raise Unavailable("other senders use the same writer", hint="send the same batch again; it is stored once")
 
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
-
-
-class _Memory(Generic[K, V]):
-    """A bounded cache of what never changes; when it is full it forgets everything."""
-
-    def __init__(self, weight_max: int) -> None:
-        self._weight_max = weight_max
-        self._weight = 0
-        self._values: dict[K, V] = {}
-
-    def get(self, key: K) -> V | None:
-        return self._values.get(key)
-
-    def put(self, key: K, value: V, *, weight: int = 1) -> None:
-        if self._weight + weight > self._weight_max:
-            self._values.clear()
-            self._weight = 0
-        self._values[key] = value
-        self._weight += weight
+    async def _append(self, batch: Batch) -> bool:
+        """Whether the batch was stored now. Raises `Invalid` when the run would have too many keys."""
+        try:
+            return await self._committer.append(batch)
+        except asyncpg.CheckViolationError as error:
+            if error.constraint_name != "run_keys_max":
+                raise
+        for index, block in enumerate(batch.blocks):
+            await _admit(self._pool, batch.run_id, block.keyset_id, f"input.blocks[{index}].keys")
+        raise Unavailable("the keys of the run are changing", hint="send the same batch again; it is stored once")
 
 
 def _count(given: Sequence[Columns]) -> int:
@@ -309,24 +353,19 @@ async def _keyset(conn: Conn, keys: tuple[str, ...]) -> Keyset:
 
 
 ADMIT = """
-    with admitted as (
-        insert into run_keyset (run_id, keyset_id)
-        select run.id, $2
-        from run
-        join attempt on attempt.run_id = run.id and attempt.number = run.attempt
-        where run.id = $1 and attempt.finished_at is null
-        on conflict (run_id, keyset_id) do nothing
-        returning 1
-    )
-    select exists (select from admitted)
-        or exists (select from run_keyset where run_id = $1 and keyset_id = $2)
+    insert into run_keyset (run_id, keyset_id)
+    select run.id, $2
+    from run
+    join attempt on attempt.run_id = run.id and attempt.number = run.attempt
+    where run.id = $1 and attempt.finished_at is null
+    on conflict (run_id, keyset_id) do nothing
 """
 
 
-async def _admit(conn: Conn, run_id: UUID, keyset_id: int, path: str) -> bool:
-    """Whether the run has these keys now; one that has ended gets no new ones. Raises `Invalid` at the limit."""
+async def _admit(conn: Conn, run_id: UUID, keyset_id: int, path: str) -> None:
+    """Let the run have these keys. Raises `Invalid` at the limit."""
     try:
-        return bool(await conn.fetchval(ADMIT, run_id, keyset_id))
+        await conn.execute(ADMIT, run_id, keyset_id)
     except asyncpg.CheckViolationError as error:
         if error.constraint_name != "run_keys_max":
             raise

@@ -1,8 +1,8 @@
 """Connections to Postgres, with an end to every wait."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolAcquireContext
@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 else:  # asyncpg's classes take parameters only in its stubs
     _Pool = asyncpg.Pool
     Connection = asyncpg.Connection
+
+
+class _Connection(asyncpg.Connection):
+    """A connection that goes back to its pool as it is: nobody leaves settings, session locks or listeners behind."""
+
+    def get_reset_query(self) -> str:
+        """Nothing: resetting would cost as much as most statements do."""
+        return ""
 
 
 class Pool(_Pool):
@@ -27,6 +35,15 @@ class Pool(_Pool):
 
 Conn: TypeAlias = Pool | Connection
 
+ANY_PLANS: Final[Mapping[str, str]] = {}
+# A prepared plan stays while its tables grow. These stay good: they find few rows of large tables by their indexes.
+FEW_ROWS_PLANS: Final[Mapping[str, str]] = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+
 
 async def _prepare(conn: Any) -> None:
     """JSON columns travel as text; who needs the object parses it."""
@@ -34,7 +51,9 @@ async def _prepare(conn: Any) -> None:
 
 
 @asynccontextmanager
-async def open_pool(url: str, *, size_max: int, statement_timeout_s: int, name: str) -> AsyncIterator[Pool]:
+async def open_pool(
+    url: str, *, size_max: int, statement_timeout_s: int, name: str, plans: Mapping[str, str] = ANY_PLANS
+) -> AsyncIterator[Pool]:
     """A pool whose statements end after `statement_timeout_s` seconds; `name` shows in pg_stat_activity."""
     pool = Pool(
         url,
@@ -47,7 +66,7 @@ async def open_pool(url: str, *, size_max: int, statement_timeout_s: int, name: 
         init=_prepare,
         reset=None,
         loop=None,
-        connection_class=asyncpg.Connection,
+        connection_class=_Connection,
         record_class=asyncpg.Record,
         timeout=10.0,
         command_timeout=statement_timeout_s + 5,
@@ -56,6 +75,7 @@ async def open_pool(url: str, *, size_max: int, statement_timeout_s: int, name: 
             "statement_timeout": str(statement_timeout_s * 1000),
             "idle_in_transaction_session_timeout": "30000",
             "timezone": "UTC",
+            **plans,
         },
     )
     await pool

@@ -69,6 +69,11 @@ class Start:
     source: Source | None
     environment: Environment | None
 
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes on its way."""
+        return 1_000 + sum(100 + len(param.text) for param in self.params)
+
     def digest(self) -> bytes:
         """SHA-256 that is equal exactly when the same is asked."""
         source = None if self.source is None else attempts.columns(self.source)
@@ -154,42 +159,64 @@ async def count(conn: Conn, scope: Scope, selection: Selection) -> int:
     return int(await conn.fetchval(COUNT, *scope.sight, *attempts.columns(selection)))
 
 
-# Everything that a run starts with, when its project, experiment and parent are there and its id is new.
-CREATE = """
-    with place as (
-        select experiment.project_id, experiment.id as experiment_id
-        from project
-        join experiment on experiment.project_id = project.id and experiment.name = $3
-        where project.name = $2 and project.id = any($9::uuid[])
-            and ($4::uuid is null or exists (
-                select from run as parent
-                where parent.id = $4 and parent.project_id = project.id
-                    and is_visible(parent.project_id, parent.created_by, $10, $11, $7)
-            ))
-    ), made as (
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A start that may be made: its parent and its project were found, and who asks may start runs there."""
+
+    asked: Start
+    project_id: UUID
+    account_id: UUID
+
+
+# Runs with everything that they start with, when their experiments are there and their ids are new.
+BEGIN = """
+    with made as (
         insert into run (id, project_id, experiment_id, parent_id, name, created_by, started_at, request_sha256)
-        select $1, project_id, experiment_id, $4, $5, $7, $6, $8 from place
+        select given.id, project.id, experiment.id, given.parent_id, given.name, given.created_by, given.started_at,
+            given.request_sha256
+        from unnest(
+            $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::uuid[], $8::timestamptz[],
+            $9::bytea[]
+        ) as given (id, project_id, project, experiment, parent_id, name, created_by, started_at, request_sha256)
+        join project on project.id = given.project_id and project.name = given.project
+        join experiment on experiment.project_id = project.id and experiment.name = given.experiment
+        order by given.id
         on conflict (id) do nothing
         returning id, project_id, experiment_id, parent_id, name, status, attempt, created_by, created_at, started_at,
             finished_at
-    ), with_attempt as (
+    ), with_attempts as (
         insert into attempt (run_id, number, id, started_by)
         select id, attempt, id, created_by from made
     ), with_params as (
         insert into param (run_id, attempt, key, type, text, number)
-        select made.id, made.attempt, given.key, given.type, given.text, given.number
-        from made, unnest($12::text[], $13::text[], $14::text[], $15::float8[]) as given (key, type, text, number)
+        select given.run_id, 1, given.key, given.type, given.text, given.number
+        from unnest($10::uuid[], $11::text[], $12::text[], $13::text[], $14::float8[])
+            as given (run_id, key, type, text, number)
+        where given.run_id = any (array(select id from made))
     ), with_tags as (
         insert into tag (run_id, key, value, changed_by)
-        select made.id, given.key, given.value, made.created_by
-        from made, unnest($16::text[], $17::text[]) as given (key, value)
-    ), with_source as (
+        select given.run_id, given.key, given.value, given.changed_by
+        from unnest($15::uuid[], $16::text[], $17::text[], $18::uuid[]) as given (run_id, key, value, changed_by)
+        where given.run_id = any (array(select id from made))
+    ), with_sources as (
         insert into source (run_id, attempt, commit_id, branch, remote, is_dirty, entry_point, argv, patch_digest)
-        select id, attempt, $19, $20, $21, $22, $23, $24, $25 from made where $18::boolean
-    ), with_environment as (
+        select given.run_id, 1, told.*
+        from unnest($19::uuid[], $20::text[]) as given (run_id, source)
+        cross join json_to_record(given.source::json) as told (
+            commit_id text, branch text, remote text, is_dirty boolean, entry_point text, argv text[],
+            patch_digest bytea
+        )
+        where given.run_id = any (array(select id from made))
+    ), with_environments as (
         insert into environment
             (run_id, attempt, python, platform, hostname, cpu_count, memory_bytes, gpus, packages)
-        select id, attempt, $27, $28, $29, $30, $31, $32, $33::text::jsonb from made where $26::boolean
+        select given.run_id, 1, told.*
+        from unnest($21::uuid[], $22::text[]) as given (run_id, environment)
+        cross join json_to_record(given.environment::json) as told (
+            python text, platform text, hostname text, cpu_count integer, memory_bytes bigint, gpus text[],
+            packages jsonb
+        )
+        where given.run_id = any (array(select id from made))
     )
     select id, project_id, experiment_id, parent_id, name, status, attempt, created_by, created_at, started_at,
         finished_at
@@ -197,56 +224,55 @@ CREATE = """
 """
 
 
+async def begin(conn: Conn, beginnings: Sequence[Beginning]) -> list[Run | None]:
+    """The new runs, in the order given, all or none; None for one whose id is known or whose experiment is missing."""
+    by_id: dict[UUID, Beginning] = {}
+    for one in beginnings:
+        by_id.setdefault(one.asked.id, one)
+    asked = [one.asked for one in by_id.values()]
+    rows = await conn.fetch(
+        BEGIN,
+        list(by_id),
+        [one.project_id for one in by_id.values()],
+        [one.project for one in asked],
+        [one.experiment for one in asked],
+        [one.parent_id for one in asked],
+        [one.name for one in asked],
+        [one.account_id for one in by_id.values()],
+        [one.started_at for one in asked],
+        [one.digest() for one in asked],
+        [one.id for one in asked for _ in one.params],
+        *params.columns([param for one in asked for param in one.params]),
+        [one.id for one in asked for _ in one.tags],
+        [key for one in asked for key in one.tags],
+        [value for one in asked for value in one.tags.values()],
+        [one.account_id for one in by_id.values() for _ in one.asked.tags],
+        [one.id for one in asked if one.source],
+        [attempts.as_json(one.source) for one in asked if one.source],
+        [one.id for one in asked if one.environment],
+        [attempts.as_json(one.environment) for one in asked if one.environment],
+    )
+    made = {row["id"]: _run(row) for row in rows}
+    return [made.get(one.asked.id) if by_id[one.asked.id] is one else None for one in beginnings]
+
+
 async def start(pool: Pool, scope: Scope, asked: Start) -> tuple[Run, bool]:
     """The run, and whether it was made now; its experiment is made when missing.
 
     The same request again returns the run. Raises `NotFound`, `Forbidden`, `Invalid`, `Conflict`.
     """
-    run = await _create(pool, scope, asked)
-    if run is not None:
-        return run, True
     async with pool.acquire() as conn, conn.transaction():
-        await _make_place(conn, scope, asked)
-        run = await _create(conn, scope, asked)
+        project = await projects.get(conn, scope, Action.START, name=asked.project)
+        if asked.parent_id is not None:
+            parent = await get(conn, scope, Action.READ, asked.parent_id)
+            if parent.project_id != project.id:
+                raise Invalid("the parent run is in another project", path="input.parentId")
+        await experiments.ensure(conn, scope.account_id, project.id, asked.experiment, path="input.experiment")
+        [run] = await begin(conn, [Beginning(asked, project.id, scope.account_id)])
         if run is not None:
             return run, True
         await _require_same_request(conn, scope, asked)
         return await get(conn, scope, Action.READ, asked.id), False
-
-
-async def _create(conn: Conn, scope: Scope, asked: Start) -> Run | None:
-    """The new run; None when its id is known or something that it needs is not there, or not to be seen."""
-    readable, own, account_id = scope.sight
-    row = await conn.fetchrow(
-        CREATE,
-        asked.id,
-        asked.project,
-        asked.experiment,
-        asked.parent_id,
-        asked.name,
-        asked.started_at,
-        account_id,
-        asked.digest(),
-        access.projects_allowing(scope, Action.START),
-        readable,
-        own,
-        *params.columns(asked.params),
-        list(asked.tags),
-        list(asked.tags.values()),
-        *attempts.source_columns(asked.source),
-        *attempts.environment_columns(asked.environment),
-    )
-    return None if row is None else _run(row)
-
-
-async def _make_place(conn: Connection, scope: Scope, asked: Start) -> None:
-    """See that the run can be made in its project, and make its experiment when that is missing."""
-    project = await projects.get(conn, scope, Action.START, name=asked.project)
-    if asked.parent_id is not None:
-        parent = await get(conn, scope, Action.READ, asked.parent_id)
-        if parent.project_id != project.id:
-            raise Invalid("the parent run is in another project", path="input.parentId")
-    await experiments.ensure(conn, scope.account_id, project.id, asked.experiment, path="input.experiment")
 
 
 REQUEST = """
@@ -325,37 +351,91 @@ async def heartbeat(pool: Pool, scope: Scope, run_id: UUID) -> Run:
     raise RunSealed(f"run {run_id} has ended", status=run.status, path="input.runId")
 
 
-FINISH = """
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An end that may be made: who asks may append to the run."""
+
+    run_id: UUID
+    status: FinalStatus
+    client_finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that has ended; `is_settled` when all its artifacts are READY."""
+
+    run: Run
+    is_settled: bool
+
+
+# The attempts are locked in the order in which others lock them, so that no two wait in a circle.
+END = """
+    with open as materialized (
+        select attempt.run_id, attempt.number
+        from run
+        join attempt on attempt.run_id = run.id and attempt.number = run.attempt
+        where run.id = any ($1::uuid[]) and attempt.finished_at is null
+        order by attempt.run_id
+        for no key update of attempt
+    )
     update attempt
-    set status = $2, finished_at = now(), client_finished_at = $3
-    from run
-    where run.id = $1 and is_visible(run.project_id, run.created_by, $4, $5, $6)
-        and attempt.run_id = run.id and attempt.number = run.attempt and attempt.finished_at is null
-    returning run.id, run.project_id, run.experiment_id, run.parent_id, run.name, attempt.status, run.attempt,
-        run.created_by, run.created_at, run.started_at, attempt.finished_at
+    set status = given.status, finished_at = now(), client_finished_at = given.client_finished_at
+    from open
+    join unnest($1::uuid[], $2::text[], $3::timestamptz[]) as given (run_id, status, client_finished_at)
+        on given.run_id = open.run_id
+    join run on run.id = open.run_id
+    where attempt.run_id = open.run_id and attempt.number = open.number
+    returning run.id, run.project_id, run.experiment_id, run.parent_id, run.name, attempt.status,
+        attempt.number as attempt, run.created_by, run.created_at, run.started_at, attempt.finished_at,
+        not exists (select from artifact where artifact.run_id = run.id and artifact.state <> 'READY') as is_settled
 """
+
+
+async def end(conn: Conn, endings: Sequence[Ending]) -> list[Ended | None]:
+    """The runs that end now, in the order given; None for one whose newest attempt has ended before."""
+    by_id: dict[UUID, Ending] = {}
+    for one in endings:
+        by_id.setdefault(one.run_id, one)
+    rows = await conn.fetch(
+        END,
+        list(by_id),
+        [one.status for one in by_id.values()],
+        [one.client_finished_at for one in by_id.values()],
+    )
+    ended = {row["id"]: Ended(_run(row), row["is_settled"]) for row in rows}
+    return [ended.get(one.run_id) if by_id[one.run_id] is one else None for one in endings]
 
 
 async def finish(
     pool: Pool, scope: Scope, run_id: UUID, status: FinalStatus, client_finished_at: datetime | None
-) -> Run:
+) -> Ended:
     """End the newest attempt; from now on it is a fixed record. Ending it again the same way changes nothing.
 
     Raises `NotFound`, `Forbidden`, `RunSealed` when it ended in another way.
     """
-    row = await pool.fetchrow(FINISH, run_id, status, client_finished_at, *scope.reach)
-    if row is not None:
-        return _run(row)
-    run = await get(pool, scope, Action.APPEND, run_id)
+    await get(pool, scope, Action.APPEND, run_id)
+    [ended] = await end(pool, [Ending(run_id, status, client_finished_at)])
+    if ended is not None:
+        return ended
+    run = await get(pool, scope, Action.READ, run_id)
     if run.status.value != status.value:
         raise RunSealed(f"run {run_id} has ended as {run.status}", status=run.status, path="input.status")
-    return run
+    return Ended(run, is_settled=False)
 
 
+# Who is beating or ending right now is not lost, and nobody waits for anybody.
 MARK_LOST = """
+    with silent as materialized (
+        select run_id, number
+        from attempt
+        where status = 'RUNNING' and heartbeat_at < now() - make_interval(secs => $1)
+        order by run_id
+        for no key update skip locked
+    )
     update attempt
     set status = 'LOST'
-    where status = 'RUNNING' and heartbeat_at < now() - make_interval(secs => $1)
+    from silent
+    where attempt.run_id = silent.run_id and attempt.number = silent.number
 """
 
 
@@ -365,4 +445,16 @@ async def mark_lost(conn: Conn, older_than_s: float) -> int:
 
 
 def _run(row: asyncpg.Record) -> Run:
-    return Run(**{**row, "status": RunStatus(row["status"])})
+    return Run(
+        row["id"],
+        row["project_id"],
+        row["experiment_id"],
+        row["parent_id"],
+        row["name"],
+        RunStatus(row["status"]),
+        row["attempt"],
+        row["created_by"],
+        row["created_at"],
+        row["started_at"],
+        row["finished_at"],
+    )

@@ -92,12 +92,43 @@ create trigger run_begins_open before insert on run for each row
     when (new.status <> 'RUNNING' or new.attempt <> 1)
     execute function refuse_state();
 drop trigger attempt_shows_in_run on attempt;
-create trigger attempt_shows_in_run_first after insert on attempt for each row
+create trigger attempt_shows_in_run after insert on attempt for each row
     when (new.number > 1 or new.status <> 'RUNNING')
     execute function show_newest_attempt();
-create trigger attempt_shows_in_run after update on attempt for each row
-    when (new.status <> old.status)
-    execute function show_newest_attempt();
+
+-- All rows of a statement at once, in one order, so that no two statements wait for each other in a circle.
+create function follow_attempts() returns trigger language plpgsql as $$
+begin
+    update run
+    set status = changed.status,
+        attempt = changed.number,
+        finished_at = case when changed.status in ('RUNNING', 'LOST') then null else changed.finished_at end
+    from (
+        select added.run_id, added.number, added.status, added.finished_at
+        from added
+        join removed on removed.run_id = added.run_id and removed.number = added.number
+        where added.status <> removed.status
+    ) as changed
+    where run.id = changed.run_id and run.attempt <= changed.number
+        and (run.status, run.attempt) is distinct from (changed.status, changed.number);
+    update writer set ended_at = ended.finished_at
+    from (
+        select writer.id, added.finished_at
+        from added
+        join removed on removed.run_id = added.run_id and removed.number = added.number
+        join writer on writer.run_id = added.run_id and writer.attempt = added.number
+        where removed.finished_at is null and added.finished_at is not null and writer.ended_at is null
+        order by writer.id
+        for no key update of writer
+    ) as ended
+    where writer.id = ended.id;
+    return null;
+end $$;
+
+drop trigger attempt_ends_writers on attempt;
+drop function end_writers();
+create trigger attempt_is_followed after update on attempt referencing old table as removed new table as added
+    for each statement execute function follow_attempts();
 
 -- Only its attempts change the state of a run: that is a trigger, so its depth is not 0.
 drop trigger run_is_a_record on run;
@@ -118,18 +149,6 @@ create trigger run_is_kept before delete on run for each row execute function re
 drop index run_open;
 alter table run set (fillfactor = 70);
 alter table attempt set (fillfactor = 70);
-
-create or replace function end_writers() returns trigger language plpgsql as $$
-begin
-    update writer set ended_at = new.finished_at
-    where id = any (array(
-        select id from writer
-        where run_id = new.run_id and attempt = new.number and ended_at is null
-        order by id
-        for no key update
-    ));
-    return null;
-end $$;
 
 -- Series come from keysets only, whose run is there. The locks are taken in one order, so that no two wait in a circle.
 create or replace function make_series() returns trigger language plpgsql as $$

@@ -1,0 +1,189 @@
+"""Groups: what many ask at once goes into the database together.
+
+All that comes while one group is there waits and goes into the next. It needs no clock: an idle server answers at once,
+a busy one does hundreds in one statement.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+import asyncpg
+
+from db import errors
+from db.errors import Unavailable
+from db.pool import Connection, Pool
+
+PAUSE_S = 0.2  # before asking a database again that did not answer
+
+log = logging.getLogger(__name__)
+
+Ask = TypeVar("Ask")
+Answer = TypeVar("Answer")
+# What answers a group, in its order; if it raises, the database was left as it was or is away.
+Do: TypeAlias = Callable[[Connection, list[Ask]], Awaitable[Sequence[Answer]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much may wait, how much makes a group, and how long one who waits is patient."""
+
+    timeout_s: float
+    waiting_max: int
+    waiting_bytes_max: int
+    group_max: int
+    group_bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[Ask, Answer]):
+    """An ask whose sender waits for `answer`."""
+
+    ask: Ask
+    size_bytes: int
+    answer: asyncio.Future[Answer]
+
+
+@asynccontextmanager
+async def open_groups(
+    pool: Pool, do: Do[Ask, Answer], bounds: Bounds, *, what: str
+) -> AsyncIterator["Groups[Ask, Answer]"]:
+    """Groups with a connection of their own; what waits when the block ends is done before it ends."""
+    groups = Groups(pool, do, bounds, what)
+    task = asyncio.create_task(groups._run())
+    try:
+        yield groups
+    finally:
+        groups._close()
+        async with asyncio.timeout(bounds.timeout_s):
+            await task
+
+
+class Groups(Generic[Ask, Answer]):
+    """Does what is asked in groups, one group at a time; `what` names the asks in messages."""
+
+    def __init__(self, pool: Pool, do: Do[Ask, Answer], bounds: Bounds, what: str) -> None:
+        self._pool = pool
+        self._do = do
+        self._bounds = bounds
+        self._what = what
+        self._waiting: deque[_Waiting[Ask, Answer]] = deque()
+        self._waiting_bytes = 0
+        self._wake = asyncio.Event()
+        self._closed = False
+
+    async def ask(self, one: Ask, size_bytes: int = 0) -> Answer:
+        """What `do` answers to this one; it is durable.
+
+        Raises `Unavailable` when too much waits already, or when the database does not answer: then it may have been
+        done.
+        """
+        bounds = self._bounds
+        is_full = len(self._waiting) >= bounds.waiting_max or self._waiting_bytes >= bounds.waiting_bytes_max
+        if self._closed or is_full:
+            raise Unavailable(f"too many {self._what} wait to be stored", hint="send it again after 1 second")
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(one, size_bytes, answer)
+        self._waiting.append(waiting)
+        self._waiting_bytes += size_bytes
+        self._wake.set()
+        try:
+            async with asyncio.timeout(bounds.timeout_s):
+                return await waiting.answer
+        except TimeoutError as error:
+            raise _unknown() from error
+
+    def _close(self) -> None:
+        """Take no more; `_run` ends when nothing waits."""
+        self._closed = True
+        self._wake.set()
+
+    async def _run(self) -> None:
+        """Hold one connection and do group after group; after a fault tell who waits, and go on."""
+        try:
+            while self._waiting or not self._closed:
+                try:
+                    async with self._pool.acquire() as conn:
+                        await self._do_all(conn)
+                except Exception as error:
+                    if not isinstance(errors.known(error), Unavailable):
+                        log.exception("the connection for %s was lost in an unknown way", self._what)
+                    self._give_up()
+                    await asyncio.sleep(0 if self._closed else PAUSE_S)
+        finally:
+            self._closed = True
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Tell everyone who waits that nothing was done that they know of."""
+        _tell(self._waiting)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+
+    async def _do_all(self, conn: Connection) -> None:
+        """Until there is nothing to wait for any more, or the connection is lost."""
+        while not _is_lost(conn):
+            await self._wake.wait()
+            await asyncio.sleep(0)  # let every request that is ready join this group
+            if group := self._take():
+                try:
+                    await self._do_group(conn, group)
+                finally:
+                    _tell(group)  # who has no answer by now gets this one
+            elif self._closed:
+                return
+            else:
+                self._wake.clear()
+
+    def _take(self) -> list[_Waiting[Ask, Answer]]:
+        """The longest waiting, within the bounds of a group; those whose sender has left are dropped."""
+        group: list[_Waiting[Ask, Answer]] = []
+        size_bytes = 0
+        while self._waiting and len(group) < self._bounds.group_max and size_bytes < self._bounds.group_bytes_max:
+            waiting = self._waiting.popleft()
+            self._waiting_bytes -= waiting.size_bytes
+            if not waiting.answer.done():
+                size_bytes += waiting.size_bytes
+                group.append(waiting)
+        return group
+
+    async def _do_group(self, conn: Connection, group: list[_Waiting[Ask, Answer]]) -> None:
+        """Do the group and tell each sender. If the database refuses the group, each half is tried alone."""
+        try:
+            answers = await self._do(conn, [waiting.ask for waiting in group])
+        except Exception as error:  # noqa: BLE001 - whatever it was, each sender must hear of it
+            if _is_lost(conn) or isinstance(errors.known(error), Unavailable):
+                _tell(group)
+            elif len(group) == 1:
+                _tell(group, error)
+            else:
+                await self._do_group(conn, group[: len(group) // 2])
+                await self._do_group(conn, group[len(group) // 2 :])
+            return
+        for waiting, answer in zip(group, answers, strict=True):
+            if not waiting.answer.done():
+                waiting.answer.set_result(answer)
+
+
+def _is_lost(conn: Connection) -> bool:
+    """Whether the connection is gone; a pool's proxy of one that is gone raises when it is asked."""
+    try:
+        return conn.is_closed()
+    except asyncpg.InterfaceError:
+        return True
+
+
+def _unknown() -> Unavailable:
+    """Nobody knows whether it was done."""
+    return Unavailable("the database does not answer now", hint="send the same again; it is stored once")
+
+
+def _tell(group: Iterable[_Waiting[Ask, Answer]], failure: Exception | None = None) -> None:
+    """Raise the failure at each who still waits; without one, each gets an exception of its own for the unknown."""
+    for waiting in group:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(failure or _unknown())
