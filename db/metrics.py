@@ -1,8 +1,8 @@
 """Metrics: how points get in. Each batch is stored once, however often it is sent."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -115,6 +115,7 @@ class Recorder:
         self._projects: Memory[str, UUID] = Memory(10_000)
         self._owners: Memory[UUID, tuple[UUID, UUID]] = Memory(50_000)
         self._keysets: Memory[tuple[str, ...], Keyset] = Memory(1_000_000)
+        self._free_writers: Memory[tuple[UUID, UUID], list[tuple[UUID, int]]] = Memory(10_000)
 
     async def start(self, scope: Scope, asked: Start) -> tuple[Run, bool]:
         """As `runs.start`."""
@@ -167,10 +168,25 @@ class Recorder:
         return Appended(run_id, writer_id, next_seq, points)
 
     async def log(self, scope: Scope, run_id: UUID, points: Sequence[Point]) -> Appended:
-        """Store the points under a writer made for them; sent again, they are stored again."""
+        """Store the points under a writer of ours; sent again, they are stored again.
+
+        A writer that is free is used again, so that a run that is logged to in this way has few.
+        """
         for index, point in enumerate(points):
             _check_point(point, f"input.points[{index}]")
-        return await self.append(scope, run_id, ids.new(), _blocks_of(points))
+        blocks = _blocks_of(points)
+        free = self._free_writers.get((run_id, scope.account_id))
+        if free is None:
+            free = []
+            self._free_writers.put((run_id, scope.account_id), free)
+        appended = None
+        if free:
+            with suppress(RunSealed):  # a new attempt may be open
+                appended = await self.append(scope, run_id, *_continued(free.pop(), blocks))
+        if appended is None:
+            appended = await self.append(scope, run_id, ids.new(), blocks)
+        free.append((appended.writer_id, appended.next_seq))
+        return appended
 
     async def _require_append(self, scope: Scope, run_id: UUID) -> None:
         """A run never changes its project or owner, so its row is asked once."""
@@ -207,6 +223,12 @@ class Recorder:
         for index, block in enumerate(batch.blocks):
             await _admit(self._pool, batch.run_id, block.keyset_id, f"input.blocks[{index}].keys")
         raise Unavailable("the keys of the run are changing", hint="send the same batch again; it is stored once")
+
+
+def _continued(writer: tuple[UUID, int], blocks: Sequence[Columns]) -> tuple[UUID, list[Columns]]:
+    """The writer, and the blocks as its next ones."""
+    writer_id, next_seq = writer
+    return writer_id, [replace(columns, seq=next_seq + columns.seq) for columns in blocks]
 
 
 def _count(given: Sequence[Columns]) -> int:
