@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.app import make_app
+from api.live_transport import SocketProtocol, WithoutTargets
 from settings import Settings, SettingsError
 
 REQUEST_HEAD_TIMEOUT_S: Final = 10.0
@@ -57,6 +58,7 @@ def main(settings: Settings) -> None:
     """Serve on the settings' host and port."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines hold presigned addresses
+    logging.getLogger("uvicorn.error").addFilter(WithoutTargets())
     serve(make_app(settings), settings)
 
 
@@ -70,8 +72,9 @@ def serve(app: ASGIApp, settings: Settings) -> None:
         port=settings.port,
         http=Protocol,
         loop="uvloop",
-        ws="websockets-sansio",
+        ws=SocketProtocol,
         ws_max_size=64 * 1024,
+        ws_per_message_deflate=False,  # costs more than making the message
         limit_concurrency=CONNECTIONS_MAX,
         timeout_keep_alive=65,
         timeout_graceful_shutdown=7,

@@ -10,14 +10,17 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from api import pages
 from api.context import Deps
 from api.documents import Documents
 from api.guard import Guard
 from api.http import GraphQLEndpoint
+from api.live import open_live
+from api.live_sockets import Sockets, open_sockets
 from api.schema import schema
 from db.metrics import open_recorder
 from db.pool import open_pool
@@ -34,6 +37,7 @@ class State(TypedDict):
 
     deps: Deps
     endpoint: GraphQLEndpoint
+    sockets: Sockets
 
 
 @asynccontextmanager
@@ -50,9 +54,15 @@ async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
             statement_timeout_s=settings.statement_timeout_s,
             name="api",
         ) as pool,
-        open_recorder(pool, settings.database_url, statement_timeout_s=settings.statement_timeout_s) as recorder,
         open_store(settings.s3) as store,
         queue.open_redis(settings.redis_url) as redis,
+        open_live(pool, redis, settings.redis_url) as live,
+        open_recorder(
+            pool,
+            settings.database_url,
+            statement_timeout_s=settings.statement_timeout_s,
+            on_stored=live.hub.stored,
+        ) as recorder,
     ):
         cursor_key = await pool.fetchval("select cursor_key from instance")
         prober = Prober(store)
@@ -65,6 +75,7 @@ async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
             store=store,
             prober=prober,
             redis=redis,
+            live=live,
         )
 
 
@@ -101,6 +112,11 @@ class ShortCut:
             await self._app(scope, receive, send)
 
 
+async def subscriptions(websocket: WebSocket) -> None:
+    """GraphQL subscriptions over WebSocket."""
+    await websocket.state.sockets(websocket)
+
+
 async def healthz(_: Request) -> Response:
     """The process answers."""
     return PlainTextResponse("ok")
@@ -125,6 +141,7 @@ def routes(settings: Settings) -> list[BaseRoute]:
     """What is served where."""
     return [
         Route("/graphql", GraphQL(), methods=["POST"]),
+        WebSocketRoute("/graphql", subscriptions),
         Route("/", home, methods=["GET"]),
         Route("/healthz", healthz, methods=["GET"]),
         Route("/readyz", readyz, methods=["GET"]),
@@ -140,7 +157,8 @@ def make_app(settings: Settings) -> Starlette:
         async with open_deps(settings) as deps:
             documents = Documents(schema._schema, introspection=settings.introspection)
             endpoint = GraphQLEndpoint(deps, schema._schema, documents)
-            yield {"deps": deps, "endpoint": endpoint}
+            async with open_sockets(deps, schema._schema, documents) as sockets:
+                yield {"deps": deps, "endpoint": endpoint, "sockets": sockets}
 
     layers = [Middleware(Guard, settings=settings), Middleware(ShortCut)]
     app = Starlette(routes=routes(settings), lifespan=lifespan, middleware=layers)

@@ -10,7 +10,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import strawberry
 
-from api.context import Info
+from api.context import Context, Info
 from api.errors import to_user_error
 from db import access, errors
 from db.access import Scope
@@ -71,26 +71,39 @@ async def authenticated(conn: Conn, header: str | None) -> Scope:
     return scope
 
 
-def mutation(description: str) -> Callable[[Callable[P, Awaitable[R]]], Any]:
-    """A mutation field. A failure that its resolver lets rise becomes a member of its result union."""
+def token_id(header: str | None) -> str:
+    """The public part of the token in the header; empty when there is none."""
+    token = TOKEN.search(header or "")
+    return token[1] if token else ""
+
+
+def mutation(description: str, *, is_event: bool = True) -> Callable[[Callable[P, Awaitable[R]]], Any]:
+    """A mutation field. A failure that its resolver lets rise becomes a member of its result union.
+
+    Unless it `is_event` not, those who are subscribed to run events look when it has answered.
+    """
 
     def decorate(resolver: Callable[P, Awaitable[R]]) -> Any:
         @functools.wraps(resolver)
         async def resolve(*args: P.args, **kwargs: P.kwargs) -> Any:
+            context = _context(kwargs)
             try:
                 return await resolver(*args, **kwargs)
             except Exception as error:
                 failure = errors.known(error)
                 if failure is None:
                     raise
-                return to_user_error(failure, _request_id(kwargs))
+                return to_user_error(failure, context.request_id)
+            finally:
+                if is_event:
+                    context.deps.live.hub.changed()
 
         return strawberry.mutation(resolver=resolve, description=description)
 
     return decorate
 
 
-def _request_id(arguments: dict[str, Any]) -> str:
+def _context(arguments: dict[str, Any]) -> Context:
     info = arguments["info"]
     assert isinstance(info, Info)
-    return info.context.request_id
+    return info.context

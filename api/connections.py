@@ -90,23 +90,39 @@ async def page(
 
 def _list_key(context: Context, name: str, arguments: Sequence[Any]) -> bytes:
     """The signing key of one list; other arguments are another list."""
-    text = orjson.dumps([name, arguments], default=str)
-    return hmac.digest(context.deps.cursor_key, text, hashlib.sha256)
+    return signing_key(context.deps.cursor_key, [name, arguments])
 
 
-def _encode(key: bytes, position: list[Any]) -> Cursor:
-    body = orjson.dumps(position, default=str)
+def signing_key(cursor_key: bytes, of: Sequence[Any]) -> bytes:
+    """The key that signs cursors of this kind and no others."""
+    return hmac.digest(cursor_key, orjson.dumps(of, default=str), hashlib.sha256)
+
+
+def signed(key: bytes, body: bytes) -> Cursor:
+    """A cursor that holds `body`."""
     signature = hmac.digest(key, body, hashlib.sha256)[:SIGNATURE_BYTES]
     return Cursor(base64.urlsafe_b64encode(signature + body).decode().rstrip("="))
 
 
-def _decode(key: bytes, cursor: str) -> list[Any]:
+def opened(key: bytes, cursor: str) -> bytes | None:
+    """What the cursor holds; None when it was not signed with this key."""
     try:
         content = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     except ValueError:
-        content = b""
+        return None
     signature, body = content[:SIGNATURE_BYTES], content[SIGNATURE_BYTES:]
     if not hmac.compare_digest(signature, hmac.digest(key, body, hashlib.sha256)[:SIGNATURE_BYTES]):
+        return None
+    return body
+
+
+def _encode(key: bytes, position: list[Any]) -> Cursor:
+    return signed(key, orjson.dumps(position, default=str))
+
+
+def _decode(key: bytes, cursor: str) -> list[Any]:
+    body = opened(key, cursor)
+    if body is None:
         raise Invalid(
             "the cursor is not of this list", path="after", hint="take it from this list, asked with the same arguments"
         )

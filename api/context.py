@@ -9,6 +9,7 @@ from arq.connections import ArqRedis
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
+from api.live import Live
 from db import access, artifacts, attempts, experiments, ids, inputs, params, projects, runs, summaries, tags
 from db.access import Account, Role, Scope
 from db.metrics import Recorder
@@ -31,6 +32,7 @@ class Deps:
     store: Store
     prober: Prober
     redis: ArqRedis
+    live: Live
 
 
 class Loaders:

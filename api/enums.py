@@ -10,6 +10,7 @@ from db.access import Role
 from db.artifacts import ArtifactState, FailureReason
 from db.attempts import RunStatus
 from db.errors import Code
+from db.events import EventKind
 from db.params import ParamType
 from db.runs import FinalStatus
 from db.series import XAxis
@@ -100,6 +101,20 @@ def describe_all() -> None:
         STORAGE="The store could not be reached for too long.",
     )
     describe(
+        EventKind,
+        "RunEventKind",
+        "What happened to a run.",
+        SUBSCRIBED="Nothing yet: the subscription begins here.",
+        RUN_CREATED="It was started, with its first params, tags and inputs.",
+        ATTEMPT_STARTED="It was resumed.",
+        STATUS_CHANGED="Its newest attempt ended, was lost, or came back.",
+        PARAMS_LOGGED="It has new params.",
+        TAGS_CHANGED="Its tags were changed.",
+        INPUTS_LOGGED="It has new inputs.",
+        ARTIFACT_READY="The bytes of an artifact are the promised ones.",
+        ARTIFACT_FAILED="An artifact never came to be.",
+    )
+    describe(
         Code,
         "ErrorCode",
         "What kind of failure it is; stable for programs.",
@@ -114,6 +129,7 @@ def describe_all() -> None:
         PAYLOAD_TOO_LARGE="The request is larger than the server takes.",
         QUERY_TOO_COMPLEX="The query would cost more than the server spends on one.",
         TIMEOUT="It took too long.",
+        SLOW_CONSUMER="The client of a subscription did not take what was sent to it.",
         UNAVAILABLE="A part of the server does not answer now.",
         INTERNAL="A fault of the server; the operator finds it by the request id.",
     )

@@ -142,7 +142,7 @@ LogMetricsResult = Annotated[
 
 @strawberry.type
 class MetricMutation:
-    @mutation("Store points, all or none; when this answers, they survive any crash.")
+    @mutation("Store points, all or none; when this answers, they survive any crash.", is_event=False)
     async def log_metrics(
         self, info: Info, input: Annotated[LogMetricsInput, strawberry.argument(description="The run and its points.")]
     ) -> LogMetricsResult:

@@ -339,7 +339,7 @@ class RunMutation:
         )
         return ResumeRunPayload(run=Run.from_row(row), attempt=row.attempt)
 
-    @mutation("Say that a run is alive; one that was taken for lost is running again.")
+    @mutation("Say that a run is alive; one that was taken for lost is running again.", is_event=False)
     async def heartbeat(
         self, info: Info, input: Annotated[HeartbeatInput, strawberry.argument(description="The run.")]
     ) -> HeartbeatResult:

@@ -13,11 +13,13 @@ from api import (
     columns,
     compare,
     errors,
+    events,
     experiments,
     inputs,
     metrics,
     nodes,
     params,
+    points,
     projects,
     runs,
     series,
@@ -54,10 +56,12 @@ Mutation = merge_types(
         artifacts.ArtifactMutation,
     ),
 )
+Subscription = merge_types("Subscription", (events.EventSubscription, points.PointSubscription))
 
 schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     types=[*errors.BY_FAILURE.values()],
     config=StrawberryConfig(info_class=Info, scalar_map={**SCALARS, **columns.SCALARS}),
 )

@@ -1,16 +1,20 @@
 """Series: the points of many runs and keys, as columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Annotated, TypeAlias
 from uuid import UUID
 
 import strawberry
+from strawberry.types.nodes import SelectedField, Selection
 
 from api.columns import ColumnEncoding, Float64Column, Int64Column, floats, ints
 from api.context import Info
-from api.scalars import Int64
+from api.points import encode as encode_position
+from api.scalars import Cursor, Int64
 from api.selections import RunSelection, selected
-from db import series
+from db import points, series
+from db.points import Position
 from db.series import Curve, XAxis
 
 Keys: TypeAlias = Annotated[list[str], strawberry.argument(description="The metrics.")]
@@ -33,9 +37,10 @@ class Series:
     exact: bool = strawberry.field(description="Whether every point is answered.")
     curve: strawberry.Private[Curve]
     encoding: strawberry.Private[ColumnEncoding]
+    position: strawberry.Private[Cursor | None] = None  # only when it is asked for
 
     @classmethod
-    def from_curve(cls, curve: Curve, encoding: ColumnEncoding) -> "Series":
+    def from_curve(cls, curve: Curve, encoding: ColumnEncoding, as_of: Cursor | None = None) -> "Series":
         return cls(
             run_id=strawberry.ID(str(curve.run_id)),
             key=curve.key,
@@ -43,7 +48,16 @@ class Series:
             exact=curve.is_exact,
             curve=curve,
             encoding=encoding,
+            position=as_of,
         )
+
+    @strawberry.field(
+        description="Give it as `after` to the subscription `points`, which continues exactly behind this series; the "
+        "same for all series of a run that are asked for together."
+    )
+    def as_of(self) -> Cursor:
+        assert self.position is not None, "series_of saw that it is asked for"
+        return self.position
 
     @strawberry.field(description="The step of each point.")
     def steps(self) -> Int64Column:
@@ -80,8 +94,26 @@ async def series_of(
 ) -> list[Series]:
     """The series that the runs have of these keys."""
     context = info.context
-    curves = await series.read(context.pool, context.scope, run_ids, keys, x=x, attempt=attempt, max_points=max_points)
-    return [Series.from_curve(curve, encoding) for curve in curves]
+    read = partial(series.read, x=x, attempt=attempt, max_points=max_points)
+    if not _selects(info.selected_fields, "asOf"):
+        curves = await read(context.pool, context.scope, run_ids, keys)
+        return [Series.from_curve(curve, encoding) for curve in curves]
+    # In one snapshot, so that nothing lies between the series and what is read behind them.
+    async with context.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+        position = await points.standing(conn, run_ids)
+        curves = await read(conn, context.scope, run_ids, keys)
+    cursors = {
+        run_id: encode_position(context.deps.cursor_key, Position({run_id: place}))
+        for run_id, place in position.runs.items()
+    }
+    return [Series.from_curve(curve, encoding, cursors[curve.run_id]) for curve in curves]
+
+
+def _selects(selections: Iterable[Selection], name: str) -> bool:
+    """Whether the field of this name is asked for, directly or in a fragment."""
+    return any(
+        (isinstance(one, SelectedField) and one.name == name) or _selects(one.selections, name) for one in selections
+    )
 
 
 @strawberry.type

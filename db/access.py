@@ -7,6 +7,8 @@ from hashlib import sha256
 from secrets import token_hex, token_urlsafe
 from uuid import UUID
 
+import asyncpg
+
 from db import ids
 from db.errors import Forbidden, NotFound
 from db.pool import Conn
@@ -95,8 +97,8 @@ def require(scope: Scope, action: Action, what: str, project_id: UUID, owner_id:
         raise Forbidden(f"the role {role} may not {action}", hint="ask an owner of the project for the role EDITOR")
 
 
-SCOPE = """
-    select account.id, account.name, account.is_admin, token.secret_sha256,
+SCOPES = """
+    select token.id as token_id, account.id, account.name, account.is_admin, token.secret_sha256,
         token.project_id as token_project_id, token.role as token_role,
         array(select membership.project_id from membership
             where membership.account_id = account.id order by membership.project_id) as project_ids,
@@ -104,7 +106,7 @@ SCOPE = """
             where membership.account_id = account.id order by membership.project_id) as roles
     from token
     join account on account.id = token.account_id
-    where token.id = $1
+    where token.id = any ($1::text[])
         and token.revoked_at is null
         and (token.expires_at is null or token.expires_at > now())
         and account.disabled_at is null
@@ -113,9 +115,16 @@ SCOPE = """
 
 async def scope_of(conn: Conn, token_id: str) -> tuple[Scope, bytes] | None:
     """The scope of a live token and the SHA-256 of its secret; None when there is no such token."""
-    row = await conn.fetchrow(SCOPE, token_id)
-    if row is None:
-        return None
+    row = await conn.fetchrow(SCOPES, [token_id])
+    return None if row is None else (_scope(row), row["secret_sha256"])
+
+
+async def scopes_of(conn: Conn, token_ids: Sequence[str]) -> dict[str, Scope]:
+    """The scopes of those tokens that are live."""
+    return {row["token_id"]: _scope(row) for row in await conn.fetch(SCOPES, token_ids)}
+
+
+def _scope(row: asyncpg.Record) -> Scope:
     cap = Role(row["token_role"]) if row["token_role"] else None
     is_narrowed = cap is not None or row["token_project_id"] is not None
     roles = {
@@ -123,14 +132,13 @@ async def scope_of(conn: Conn, token_id: str) -> tuple[Scope, bytes] | None:
         for project, role in zip(row["project_ids"], row["roles"], strict=True)
         if row["token_project_id"] in (None, project) and (capped := _capped(Role(role), cap))
     }
-    scope = Scope(
+    return Scope(
         account_id=row["id"],
         account_name=row["name"],
         is_admin=row["is_admin"] and not is_narrowed,
         roles=roles,
         may_create_projects=not is_narrowed,
     )
-    return scope, row["secret_sha256"]
 
 
 def _capped(role: Role, cap: Role | None) -> Role | None:

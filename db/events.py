@@ -111,15 +111,15 @@ BEHIND = """
         run.created_at, run.started_at, run.finished_at
     from event
     join run on run.id = event.run_id
-    where event.seq > $1
+    where event.seq > $1 and ($2::bigint is null or event.seq <= $2)
     order by event.seq
-    limit $2
+    limit $3
 """
 
 
-async def behind(conn: Conn, after: int, *, limit: int) -> list[Event]:
-    """The events whose number is greater, in order."""
-    return [_event(row) for row in await conn.fetch(BEHIND, after, limit)]
+async def behind(conn: Conn, after: int, *, upto: int | None = None, limit: int) -> list[Event]:
+    """The events behind the number `after`, in order; with `upto` none behind that."""
+    return [_event(row) for row in await conn.fetch(BEHIND, after, upto, limit)]
 
 
 def _event(row: asyncpg.Record) -> Event:

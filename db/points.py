@@ -129,16 +129,14 @@ STANDING = """
 
 
 async def standing(conn: Conn, run_ids: Sequence[UUID]) -> Position:
-    """The position behind everything that is stored of the runs now. Raises `Invalid` for too many writers."""
+    """The position behind everything that is stored of the runs now."""
     ended: dict[UUID, int] = {}
     writers: dict[UUID, dict[UUID, tuple[int, int]]] = defaultdict(dict)
     for row in await conn.fetch(STANDING, run_ids):
         ended[row["run_id"]] = row["ended"]
         if row["id"] is not None:
             writers[row["run_id"]][row["id"]] = (row["attempt"], row["next_seq"])
-    position = Position({run_id: Read(ended[run_id], writers[run_id]) for run_id in ended})
-    _check_size(position)
-    return position
+    return Position({run_id: Read(ended[run_id], writers[run_id]) for run_id in ended})
 
 
 TOTALS = """
@@ -452,7 +450,8 @@ def _advanced(read: Read, ended: int, writers: Sequence[_Behind], taken: Sequenc
     return Read(max(whole, read.ended), now)
 
 
-def _check_size(position: Position) -> None:
+def check_size(position: Position) -> None:
+    """Raises `Invalid` when the position has too many writers to be sent with every message."""
     writers = sum(len(read.writers) for read in position.runs.values())
     if writers > WRITERS_MAX:
         raise Invalid(

@@ -12,6 +12,7 @@ from db.pool import Pool
 from db.uploads import Claim
 from storage import keys
 from storage.store import BrokenOff, Part, PartsChanged, Store, StoreError
+from workers import queue
 from workers.work import Deps, Job
 
 LEASE_S: Final = 45.0
@@ -58,6 +59,8 @@ async def finalize(deps: Deps, claimed: Claim) -> None:
         raise
     else:
         ended = await uploads.finalize(deps.pool, claimed, object_key)
+    if ended:
+        await queue.tell_of_events(deps.redis)
     if ended and claimed.staging_key is not None:
         await _clear(deps.store, claimed, claimed.staging_key)
 

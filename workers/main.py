@@ -12,11 +12,11 @@ from arq.worker import Worker, func
 from db.pool import open_pool
 from settings import Settings, SettingsError
 from storage.store import open_store
-from workers import artifacts, queue, series, sweep
+from workers import artifacts, events, queue, series, sweep
 from workers.work import Deps, Job, Sweep, ended, keep_sweeping, keep_working
 
 JOBS: Final[tuple[Job[Any], ...]] = (artifacts.JOB,)
-SWEEPS: Final[tuple[Sweep, ...]] = (*sweep.SWEEPS, *series.SWEEPS)
+SWEEPS: Final[tuple[Sweep, ...]] = (*sweep.SWEEPS, *series.SWEEPS, *events.SWEEPS)
 
 LISTEN_AGAIN_S: Final = 1.0
 HEALTH_INTERVAL_S: Final = 10
@@ -50,9 +50,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             name="worker",
         ) as pool,
         open_store(settings.s3) as store,
+        queue.open_redis(settings.redis_url) as redis,
         asyncio.TaskGroup() as tasks,
     ):
-        deps = Deps(pool, store, settings)
+        deps = Deps(pool, store, settings, redis)
         working = [tasks.create_task(keep_listening(settings.redis_url, bells), name="listen")]
         for job in JOBS:
             for number in range(job.at_once):

@@ -1,4 +1,7 @@
-"""What may be asked of the worker: to look at its rows now. When Redis is lost, it looks a little later by itself."""
+"""What processes tell each other: the worker to look at its rows now, subscribers that there is news.
+
+When Redis is lost, each looks a little later by itself.
+"""
 
 import asyncio
 import logging
@@ -8,13 +11,16 @@ from typing import Any, Final
 
 import orjson
 from arq.connections import ArqRedis
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 NAME: Final = "runstone"
 WAKE: Final = "wake"
 WAIT_S: Final = 1.0
 CONNECTIONS_MAX: Final = 8
+NEWS: Final = "runstone:news"
+EVENTS: Final = orjson.dumps({"from": "worker", "runs": [None]})  # what api.live says of events
+ALIVE_S: Final = 15  # between questions to a Redis that says nothing
 
 # What goes wrong between us and Redis.
 UNREACHABLE: Final = (RedisError, OSError, TimeoutError)
@@ -57,3 +63,30 @@ async def wake(redis: ArqRedis, work: str) -> None:
             await redis.enqueue_job(WAKE, work)
     except UNREACHABLE as error:
         log.warning("Redis does not answer (%s); the worker looks within seconds by itself", type(error).__name__)
+
+
+async def tell(redis: ArqRedis, news: bytes) -> None:
+    """Send news to every process that hears them. Never fails and never takes longer than a second."""
+    try:
+        async with asyncio.timeout(WAIT_S):
+            await redis.publish(NEWS, news)
+    except UNREACHABLE as error:
+        log.debug("Redis does not answer (%s); subscribers look within a second by themselves", type(error).__name__)
+
+
+async def tell_of_events(redis: ArqRedis) -> None:
+    """Let those who are subscribed to run events look now."""
+    await tell(redis, EVENTS)
+
+
+async def heard(url: str) -> AsyncIterator[bytes]:
+    """The news that processes tell, as they come. Raises one of `UNREACHABLE` when Redis is lost."""
+    async with (
+        Redis.from_url(url, socket_connect_timeout=WAIT_S, health_check_interval=ALIVE_S) as redis,
+        redis.pubsub(ignore_subscribe_messages=True) as pubsub,
+    ):
+        await pubsub.subscribe(NEWS)
+        while True:
+            message = await pubsub.get_message(timeout=ALIVE_S)
+            if message is not None:
+                yield message["data"]

@@ -4,6 +4,7 @@ import logging
 from typing import Final
 
 from db import runs, uploads
+from workers import queue
 from workers.work import Deps, Sweep
 
 LEFTOVER_S: Final = 12 * 3600.0
@@ -16,6 +17,7 @@ async def expire_uploads(deps: Deps) -> None:
     expired = await uploads.expire(deps.pool)
     if expired:
         log.info("%d abandoned uploads have failed", expired)
+        await queue.tell_of_events(deps.redis)
 
 
 async def lose_runs(deps: Deps) -> None:
@@ -23,6 +25,7 @@ async def lose_runs(deps: Deps) -> None:
     lost = await runs.mark_lost(deps.pool, deps.settings.lost_after_s)
     if lost:
         log.info("%d runs are lost", lost)
+        await queue.tell_of_events(deps.redis)
 
 
 async def delete_leftovers(deps: Deps) -> None:

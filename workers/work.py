@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from arq.connections import ArqRedis
+
 from db import errors
 from db.pool import Pool
 from settings import Settings
@@ -26,6 +28,7 @@ class Deps:
     pool: Pool
     store: Store
     settings: Settings
+    redis: ArqRedis
 
 
 @dataclass(frozen=True, slots=True)

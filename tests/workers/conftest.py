@@ -50,7 +50,7 @@ class Place:
 
     @property
     def deps(self) -> Deps:
-        return Deps(self.pool, self.store, self.settings)
+        return Deps(self.pool, self.store, self.settings, self.redis)
 
     def like_store(self, kind: type[Store]) -> Store:
         """The store, behaving as `kind` does."""

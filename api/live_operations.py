@@ -1,0 +1,147 @@
+"""Subscription operations: from a document to the texts of its items, each made once for all who ask the same."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncGenerator, Hashable
+from functools import partial
+from inspect import isawaitable
+from typing import Any, Final, Protocol, cast
+
+import orjson
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    Executor,
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLSchema,
+    Node,
+    OperationDefinitionNode,
+    OperationType,
+    VariableNode,
+    Visitor,
+    create_source_event_stream,
+    execute_subscription_event,
+    get_operation_ast,
+    visit,
+)
+
+from api import errors
+from api.bodies import Asked, BadRequest
+from api.context import Context, Deps
+from api.documents import Documents, Refused
+from api.live import Texts
+from db.access import Scope
+from db.errors import Unavailable
+from db.errors import known as known_failure
+
+RETRIES_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # when the database does not answer for a while
+
+
+class Item(Protocol):
+    """What a subscription sends."""
+
+    @property
+    def is_same_for_all(self) -> bool:
+        """Whether it looks the same for everybody who may see it."""
+
+    def shared(self) -> Texts | None:
+        """Where its texts are kept; None when nobody shares it."""
+
+
+class Operation:
+    """A subscription as one client asked for it. Raises `Refused`, `BadRequest`."""
+
+    def __init__(self, deps: Deps, schema: GraphQLSchema, documents: Documents, scope: Scope, asked: Asked) -> None:
+        self._deps = deps
+        self._scope = scope
+        document = documents.find(asked.query).node
+        operation = get_operation_ast(document, asked.operation_name)
+        if operation is None:
+            raise BadRequest(
+                "there is no single operation to run", path="operationName", hint="name one of the document"
+            )
+        if operation.operation is not OperationType.SUBSCRIPTION:
+            raise BadRequest(f"a {operation.operation.value} is not answered here", hint="send it by POST to /graphql")
+        executor = Executor.build(
+            schema,
+            document,
+            context_value=self._context(),
+            raw_variable_values=asked.variables,
+            operation_name=asked.operation_name,
+            max_coercion_errors=errors.MESSAGES_MAX,
+            hide_suggestions=not deps.settings.introspection,
+        )
+        if isinstance(executor, list):
+            raise Refused(executor)
+        self._executor = executor
+        given = asked.variables or {}
+        used = {name: given.get(name) for name in sorted(_used(document, operation))}
+        self._asked: Hashable = (asked.query, asked.operation_name, orjson.dumps(used))
+        self._viewer: Hashable = (scope.account_id, tuple(sorted(scope.roles.items())))
+
+    def _context(self) -> Context:
+        """A new one for each item, because what its dataloaders know grows old."""
+        return Context(self._deps, self._scope, secrets.token_hex(8))
+
+    async def items(self) -> AsyncGenerator[Item, None]:
+        """What is subscribed to. Raises `Refused` when its arguments are wrong."""
+        found = create_source_event_stream(self._executor)
+        source = await found if isawaitable(found) else found
+        if isinstance(source, ExecutionResult):
+            raise Refused(source.errors or [])
+        return cast("AsyncGenerator[Item, None]", source)
+
+    async def text(self, item: Item) -> str:
+        """The item as this operation selects it."""
+        texts = item.shared()
+        if texts is None:
+            return await self._made(item)
+        key = (self._asked, None if item.is_same_for_all else self._viewer)
+        return await texts.get(key, partial(self._made, item))
+
+    async def _made(self, item: Item) -> str:
+        """The answer as JSON; when the database does not answer, it is waited for, so that no item is lost."""
+        for pause_s in RETRIES_S:
+            result, context = await self._executed(item)
+            if not any(_is_passing(error) for error in result.errors or ()):
+                break
+            await asyncio.sleep(pause_s)
+        answer: dict[str, Any] = {"data": result.data}
+        if result.errors:
+            answer["errors"] = errors.shown(result.errors, context.request_id)
+        try:
+            return orjson.dumps(answer).decode()
+        except TypeError:  # a message that quotes half of a surrogate pair, which only escaped JSON can hold
+            return json.dumps(answer)
+
+    async def _executed(self, item: Item) -> tuple[ExecutionResult, Context]:
+        context = self._context()
+        executor = self._executor.build_per_event_executor(item)
+        executor.context_value = context
+        running = execute_subscription_event(executor)
+        result = await running if isawaitable(running) else running
+        return result, context
+
+
+def _is_passing(error: GraphQLError) -> bool:
+    return error.original_error is not None and isinstance(known_failure(error.original_error), Unavailable)
+
+
+def _used(document: DocumentNode, operation: OperationDefinitionNode) -> set[str]:
+    """The variables on which the look of an item depends: all but those in the arguments of the subscribed field."""
+    names: set[str] = set()
+
+    class Collect(Visitor):
+        def enter_variable(self, node: VariableNode, *_: Any) -> None:
+            names.add(node.name.value)
+
+    parts: list[Node] = [node for node in document.definitions if isinstance(node, FragmentDefinitionNode)]
+    for selection in operation.selection_set.selections:
+        inner = selection.selection_set if isinstance(selection, FieldNode) else selection
+        parts += [inner] if inner is not None else []
+    for part in parts:
+        visit(part, Collect())
+    return names

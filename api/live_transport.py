@@ -1,0 +1,37 @@
+"""Sockets of uvicorn that let the last words pass when a client reads nothing, and do not wait for ever for it."""
+
+import logging
+from typing import Any, Final
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+LEAVE_S: Final = 12.0  # for what is written to a socket that was closed
+SHUTDOWN_S: Final = 3.0  # the same when the server stops
+
+
+class SocketProtocol(WebSocketsSansIOProtocol):
+    """A socket whose end has an end."""
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "websocket.close" or message.get("is_last"):
+            self.writable.set()
+        await super().send(message)
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        self.loop.call_later(LEAVE_S, self._abort)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self.loop.call_later(SHUTDOWN_S, self._abort)
+
+    def _abort(self) -> None:
+        if not self.disconnected:
+            self.transport.abort()
+
+
+class WithoutTargets(logging.Filter):
+    """Leaves out uvicorn's line for each socket, which holds the address as it was asked for."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return '"WebSocket %s"' not in str(record.msg)
