@@ -7,7 +7,7 @@ import logging
 import math
 import random
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
@@ -111,13 +111,40 @@ class Transport:
 
         All our operations may be repeated: nothing is stored twice. Raises `RunstoneError`.
         """
+
+        async def ask() -> dict[str, Any]:
+            return await self.post(document(operation), variables, operation, answer_s=answer_s)
+
+        return await self._asked(ask, patience_s)
+
+    async def mutate(
+        self,
+        operation: str,
+        variables: Mapping[str, Any],
+        *,
+        patience_s: float | None = None,
+        answer_s: float = ANSWER_S,
+    ) -> dict[str, Any]:
+        """The payload of one of our operations that has a single field, asked again as in `call`.
+
+        Raises the failure it answered.
+        """
+
+        async def ask() -> dict[str, Any]:
+            [answer] = (await self.post(document(operation), variables, operation, answer_s=answer_s)).values()
+            return payload(answer)
+
+        return await self._asked(ask, patience_s)
+
+    async def _asked(self, ask: Callable[[], Awaitable[dict[str, Any]]], patience_s: float | None) -> dict[str, Any]:
+        """What `ask` gives, once it no longer fails in ways that pass."""
         loop = asyncio.get_running_loop()
         start = loop.time()
         attempt = 0
         told = patience_s == math.inf  # uploads go on in the background, where the sender speaks for all
         while True:
             try:
-                return await self.post(document(operation), variables, operation, answer_s=answer_s)
+                return await ask()
             except RunstoneError as error:
                 patience = patience_s
                 if patience is None:
@@ -131,19 +158,6 @@ class Transport:
                     log.warning("%s; trying again", error.message)
             await asyncio.sleep(pause)
             attempt += 1
-
-    async def mutate(
-        self,
-        operation: str,
-        variables: Mapping[str, Any],
-        *,
-        patience_s: float | None = None,
-        answer_s: float = ANSWER_S,
-    ) -> dict[str, Any]:
-        """The payload of one of our operations that has a single field. Raises the failure it answered."""
-        data = await self.call(operation, variables, patience_s=patience_s, answer_s=answer_s)
-        [answer] = data.values()
-        return payload(answer)
 
     async def post(
         self, query: str, variables: Mapping[str, Any], operation: str | None = None, *, answer_s: float = ANSWER_S

@@ -385,3 +385,16 @@ async def test_an_upload_can_be_awaited_but_not_waited_for_on_its_loop(standin: 
 
         assert upload.done()
         assert stored(standin) == {"a.txt": b"alpha"}
+
+
+@pytest.mark.parametrize("operation", ["CreateRun", "CreateUploads", "CompleteUploads", "FinishRun"])
+def test_a_mutation_that_answers_unavailable_is_asked_again(standin: StandIn, folder: Path, operation: str) -> None:
+    field = operation[0].lower() + operation[1:]
+    away = problem("Unavailable", "UNAVAILABLE", "the database does not answer now", retryable=True)
+    standin.faults[operation].append(Fault(answer={"data": {field: away}}))
+
+    with runstone.start_run() as run:
+        run.log_artifact(folder / "a.txt")
+
+    assert stored(standin) == {"a.txt": b"alpha"}
+    assert standin.requests.count(operation) == 2
