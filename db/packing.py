@@ -42,7 +42,7 @@ def of_blocks(
 
     These are big-endian: int64, int32, int64.
     """
-    points = np.frombuffer(sizes, ">i4").astype("<i8")
+    points = sent(sizes, 4)
     flat = np.frombuffer(values, "<f8")
     if (points == points[0]).all():
         rows = flat.reshape(len(points), keys, points[0]).transpose(1, 0, 2).reshape(keys, -1)
@@ -50,13 +50,18 @@ def of_blocks(
         cuts = np.cumsum(points[:-1] * keys)
         rows = np.concatenate([part.reshape(keys, -1) for part in np.split(flat, cuts)], axis=1)
     return Matrix(
-        np.frombuffer(seqs, ">i8").astype("<i8"),
+        sent(seqs, 8),
         points,
-        np.frombuffer(received_ms, ">i8").astype("<i8"),
+        sent(received_ms, 8),
         np.frombuffer(steps, "<i8"),
         np.frombuffer(times, "<i8"),
         rows,
     )
+
+
+def sent(numbers: bytes, width: int) -> Ints:
+    """Whole numbers of `width` bytes as Postgres sends them, big-endian."""
+    return np.frombuffer(numbers, f">i{width}").astype("<i8")
 
 
 def joined(parts: Sequence[Matrix]) -> Matrix:

@@ -1,11 +1,11 @@
 """Series: reading the points of many runs and keys as columns, whole or summed up."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import groupby
-from operator import itemgetter
+from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,6 +23,9 @@ POINTS_READ_MAX: Final = 10_000_000  # of one request that is summed up
 POINTS_ANSWERED_MAX: Final = 2_000_000  # of one request that is answered whole
 POINTS_AT_ONCE: Final = 1_000_000  # in memory
 MAX_POINTS_MIN: Final = 5
+STEP_MAX: Final = 2**63 - 1
+RANGE_MAX: Final = STEP_MAX - 1
+NONE: Final = np.empty(0, "<i8")
 TIER_FROM: Final = 64  # a series this many times longer than what is asked for is read from its tiers
 
 
@@ -39,7 +42,7 @@ class Curve:
     """The points of a run's key in order of `x`; `count` is before and `is_exact` tells whether any was left out.
 
     Where attempts overlap, each step has the points of the newest. `x` is the step, the milliseconds since the first
-    point of the point's attempt, or Unix milliseconds.
+    point of the point's attempt, or Unix milliseconds. `times` is empty unless it was asked for.
     """
 
     run_id: UUID
@@ -54,35 +57,72 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked of every series: of which attempt, between which steps, and which columns it takes."""
+
+    attempt: int | None
+    low_step: int
+    high_step: int
+    times: bool
+    arrivals: bool = False
+
+    @property
+    def is_zoom(self) -> bool:
+        return self.low_step > 0 or self.high_step < STEP_MAX
+
+
+@dataclass(frozen=True, slots=True)
 class _Asked:
-    """A series that the viewer sees; `is_long` when its tiers do. `points` is how many are to be read of its chunks."""
+    """A series that the viewer sees; `points` is how many are to be read of its chunks.
+
+    When it `is_long`, tiers are read instead of chunks, except between the steps that `whole` holds.
+    """
 
     run_id: UUID
     key: str
     is_long: bool
     points: int
+    whole: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Points:
+    """Points of one series; `times` is empty unless it was asked for."""
+
+    steps: Ints
+    times: Ints
+    values: Floats
+    attempts: Ints
+
+    def at(self, places: Any) -> "_Points":
+        """Those at the places."""
+        times = self.times[places] if len(self.times) else self.times
+        return _Points(self.steps[places], times, self.values[places], self.attempts[places])
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
     """Points of one series in the order of their seqs: of a chunk, or of the blocks of one stream.
 
-    `count` is how many points there are; with landmarks only, these stand for them.
+    `count` is how many there are; landmarks stand for them, five of each group. `arrivals` (when each point's block was
+    received, and its seq) is None unless it was asked for.
     """
 
-    rows: Sequence[asyncpg.Record]
-    steps: Ints
-    times: Ints
-    values: Floats
+    attempt: int
+    writer_id: UUID
+    first_seq: int
+    is_landmarks: bool
     count: int
+    points: _Points
+    arrivals: tuple[Ints, Ints] | None
 
     @property
-    def attempt(self) -> int:
-        return int(self.rows[0]["attempt"])
+    def low_step(self) -> int:
+        return int(self.points.steps.min())
 
     @property
-    def is_landmarks(self) -> bool:
-        return bool(self.rows[0]["is_tier"])
+    def high_step(self) -> int:
+        return int(self.points.steps.max())
 
 
 async def read(
@@ -93,21 +133,24 @@ async def read(
     *,
     x: XAxis = XAxis.STEP,
     attempt: int | None = None,
+    low_step: int = 0,
+    high_step: int = STEP_MAX,
     max_points: int | None = None,
+    times: bool = True,
 ) -> list[Curve]:
     """The series that exist, in the order of `run_ids` and `keys`; what was acknowledged is in them.
 
-    With `max_points` a longer series is cut into equal groups of points, and of each the first, the last, the lowest,
-    the highest and the first non-finite point are kept. Raises `Invalid` when it would read too much.
+    Only the points from `low_step` to `high_step`, with their `times` when asked for. With `max_points` a longer series
+    is cut into equal groups of points, and of each the first, the last, the lowest, the highest and the first
+    non-finite point are kept. Raises `Invalid` when it would read too much.
     """
     if max_points is not None and max_points < MAX_POINTS_MIN:
         raise Invalid(f"maxPoints is {max_points}", path="maxPoints", limit=f"at least {MAX_POINTS_MIN}")
-    asked = await _asked(conn, scope, run_ids, keys, attempt, max_points)
+    question = _Question(attempt, low_step, high_step, times or x is not XAxis.STEP)
+    asked = await _asked(conn, scope, run_ids, keys, question, max_points)
     curves: list[Curve] = []
     for batch in _batches(asked):
-        parts = await _parts(conn, batch, attempt)
-        unordered = [one for one in batch if one.is_long and not _is_in_order(parts[one.run_id, one.key])]
-        parts |= await _parts(conn, [replace(one, is_long=False) for one in unordered], attempt)
+        parts = await _untangled(conn, batch, question)
         origins = await _origins(conn, batch) if x is XAxis.RELATIVE_TIME else {}
         curves += await asyncio.to_thread(_curves, batch, parts, x, origins, max_points)
     return curves
@@ -127,15 +170,25 @@ def _batches(asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:
         yield batch
 
 
+# Of a part of the steps, the points of the chunks that have any of them.
 SIZES = """
-    select run.id, run.attempt, asked.key, coalesce(sum(tally.count), 0)::bigint as count
+    select run.id, asked.key, coalesce(sum(stored.count), 0)::bigint as count
     from run
     join run_keyset on run_keyset.run_id = run.id
     join keyset on keyset.id = run_keyset.keyset_id
     join unnest($5::text[]) as asked (key) on asked.key = any (keyset.keys)
-    left join tally on tally.run_id = run.id and tally.keyset_id = keyset.id
+    cross join lateral (
+        select case when $6 then (
+            select sum(n)
+            from chunk
+            where chunk.run_id = run.id and chunk.keyset_id = keyset.id
+                and chunk.low_step <= $8 and chunk.high_step >= $7
+        ) else (
+            select count from tally where tally.run_id = run.id and tally.keyset_id = keyset.id
+        ) end as count
+    ) as stored
     where run.id = any ($1::uuid[]) and is_visible(run.project_id, run.created_by, $2, $3, $4)
-    group by run.id, run.attempt, asked.key
+    group by run.id, asked.key
 """
 
 
@@ -144,11 +197,19 @@ async def _asked(
     scope: Scope,
     run_ids: Sequence[UUID],
     keys: Sequence[str],
-    attempt: int | None,
+    question: _Question,
     max_points: int | None,
 ) -> list[_Asked]:
-    """What to read and how. A run with several attempts is read whole, since only points tell where they overlap."""
-    rows = await conn.fetch(SIZES, run_ids, *scope.sight, list(dict.fromkeys(keys)))
+    """What to read and how."""
+    rows = await conn.fetch(
+        SIZES,
+        run_ids,
+        *scope.sight,
+        list(dict.fromkeys(keys)),
+        question.is_zoom,
+        question.low_step,
+        question.high_step,
+    )
     if len(rows) > SERIES_MAX:
         raise Invalid(f"that are {len(rows)} series", limit=f"{SERIES_MAX} series", hint="ask for fewer runs or keys")
     run_places = {run_id: place for place, run_id in enumerate(run_ids)}
@@ -156,37 +217,87 @@ async def _asked(
     rows.sort(key=lambda row: (run_places[row["id"]], key_places[row["key"]]))
     asked = []
     for row in rows:
-        is_single = row["attempt"] == 1 or attempt is not None
-        is_long = max_points is not None and is_single and row["count"] >= TIER_FROM * max_points
+        is_long = max_points is not None and row["count"] >= TIER_FROM * max_points
         points = row["count"] * packing.LANDMARKS // packing.TIER_GROUP if is_long else row["count"]
         asked.append(_Asked(row["id"], row["key"], is_long, points))
-    total, limit = sum(one.points for one in asked), POINTS_ANSWERED_MAX if max_points is None else POINTS_READ_MAX
-    if total > limit:
-        raise Invalid(
-            f"that would read {total} points",
-            limit=f"{limit} points",
-            hint="ask for fewer runs or keys, or set maxPoints" + ("" if max_points is None else " lower"),
-        )
+    if max_points is None:
+        _require_at_most(POINTS_ANSWERED_MAX, asked, "ask for fewer runs, keys or steps, or set maxPoints")
+    else:
+        _require_at_most(POINTS_READ_MAX, asked, "ask for fewer runs, keys or steps, or set maxPoints lower")
     return asked
 
 
-# Both tiers in one snapshot. A chunk gives the bytes of the asked keys only; of a long series its tier, if it has one.
+def _require_at_most(limit: int, series: Sequence[_Asked], hint: str) -> None:
+    total = sum(one.points for one in series)
+    if total > limit:
+        raise Invalid(f"that would read {total} points", limit=f"{limit} points", hint=hint)
+
+
+async def _untangled(conn: Conn, asked: Sequence[_Asked], question: _Question) -> dict[tuple[UUID, str], list[_Part]]:
+    """The parts of each series: landmarks only where nothing else has points between them, else with `arrivals`."""
+    parts = await _parts(conn, asked, question)
+    for is_last in (False, False, True):
+        tangled = []
+        for series in asked:
+            knots = [knot for knot in _clusters(parts[series.run_id, series.key]) if _is_knot(knot)]
+            if knots:
+                tangled.append(_with_whole(series, knots, is_long=series.is_long and not is_last))
+        if not tangled:
+            break
+        _require_at_most(POINTS_READ_MAX, tangled, "ask for fewer runs or keys, for an attempt, or for fewer steps")
+        parts |= await _parts(conn, tangled, replace(question, arrivals=True))
+    return parts
+
+
+def _with_whole(series: _Asked, knots: Sequence[Sequence[_Part]], *, is_long: bool) -> _Asked:
+    """The series, with every point between the steps of the knots."""
+    whole = [(min(part.low_step for part in knot), max(part.high_step for part in knot)) for knot in knots]
+    points = sum(part.count for knot in knots for part in knot)
+    return replace(series, is_long=is_long, points=points, whole=(*series.whole, *whole))
+
+
+def _clusters(parts: Sequence[_Part]) -> list[list[_Part]]:
+    """The parts by step; those whose steps overlap are together."""
+    if len(parts) == 1:
+        return [list(parts)]
+    clusters: list[list[_Part]] = []
+    high_step = -1
+    for part in sorted(parts, key=lambda part: part.low_step):
+        if part.low_step > high_step:
+            clusters.append([])
+        clusters[-1].append(part)
+        high_step = max(high_step, part.high_step)
+    return clusters
+
+
+def _is_knot(cluster: Sequence[_Part]) -> bool:
+    """Whether the order of its points needs more than what was read."""
+    if len(cluster) == 1 and (cluster[0].is_landmarks or _increases(cluster[0].points.steps)):
+        return False
+    return any(part.arrivals is None for part in cluster)
+
+
+# Both tiers in one snapshot. A chunk gives the bytes of the asked keys only; of a long series its tier, if it has one
+# and all its steps are asked for. Blocks come as one row a stream and key.
 PARTS = """
     with asked as (
-        select given.run_id, run_keyset.keyset_id, given.is_long, keyset.size,
+        select given.run_id, run_keyset.keyset_id, given.is_long, given.whole::int8multirange as whole, keyset.size,
             array_agg(given.key) as keys, array_agg(array_position(keyset.keys, given.key) - 1) as places
-        from unnest($1::uuid[], $2::text[], $3::boolean[]) as given (run_id, key, is_long)
+        from unnest($1::uuid[], $2::text[], $3::boolean[], $9::text[]) as given (run_id, key, is_long, whole)
         join run_keyset on run_keyset.run_id = given.run_id
         join keyset on keyset.id = run_keyset.keyset_id and given.key = any (keyset.keys)
-        group by given.run_id, run_keyset.keyset_id, given.is_long, keyset.size
+        group by given.run_id, run_keyset.keyset_id, given.is_long, given.whole, keyset.size
     )
-    select asked.run_id, asked.keyset_id, asked.is_long, asked.keys, chunk.attempt, chunk.writer_id,
-        chunk.first_seq, chunk.n, true as is_chunk, asked.is_long and chunk.tier is not null as is_tier,
-        chunk.seqs, chunk.sizes, chunk.received, null::bigint as received_ms,
-        case when asked.is_long and chunk.tier is not null then null else chunk.steps end as steps,
-        case when asked.is_long and chunk.tier is not null then null else chunk.times end as times,
+    select asked.run_id, asked.keys, chunk.attempt, chunk.writer_id, chunk.first_seq, chunk.n,
+        true as is_chunk, is_tier,
+        case when not is_tier then chunk.steps end as steps,
+        case when not is_tier and $7 then chunk.times end as times,
+        case when $8 then chunk.seqs end as seqs,
+        case when $8 then chunk.sizes end as sizes,
+        case when $8 then chunk.received end as received,
+        null::bytea as block_seqs,
         array(select get_byte(chunk.narrow, place) from unnest(asked.places) as place) as narrow,
-        case when asked.is_long and chunk.tier is not null then array(
+        case when is_tier then array(
             select substring(chunk.tier from place * tier.bytes + 1 for tier.bytes)
             from unnest(asked.places) as place, (select length(chunk.tier) / asked.size as bytes) as tier
         ) else array(
@@ -199,26 +310,32 @@ PARTS = """
         ) end as vals
     from asked
     join chunk on chunk.run_id = asked.run_id and chunk.keyset_id = asked.keyset_id
+        and chunk.low_step <= $6 and chunk.high_step >= $5
+    cross join lateral (
+        select asked.is_long and chunk.tier is not null and chunk.low_step >= $5 and chunk.high_step <= $6
+            and not asked.whole && int8range(least(chunk.low_step, $10), least(chunk.high_step, $10), '[]') as is_tier
+    ) as way
     where $4::integer is null or chunk.attempt = $4
     union all
-    select asked.run_id, asked.keyset_id, asked.is_long, asked.keys, block.attempt, block.writer_id,
-        block.seq, block.n, false, false,
-        null, null, null, block.received_ms,
-        block.steps, block.times, null,
-        array(
-            select substring(block.vals from place * block.n * 8 + 1 for block.n * 8)
-            from unnest(asked.places) as place
-        )
+    select asked.run_id, array[key], block.attempt, block.writer_id, min(block.seq), sum(block.n), false, false,
+        string_agg(block.steps, '' order by block.seq),
+        case when $7 then string_agg(block.times, '' order by block.seq) end,
+        null,
+        case when $8 then string_agg(int4send(block.n), '' order by block.seq) end,
+        case when $8 then string_agg(int8send(block.received_ms), '' order by block.seq) end,
+        case when $8 then string_agg(int8send(block.seq), '' order by block.seq) end,
+        null,
+        array[string_agg(substring(block.vals from place * block.n * 8 + 1 for block.n * 8), '' order by block.seq)]
     from asked
     join block on block.run_id = asked.run_id and block.keyset_id = asked.keyset_id
+    cross join unnest(asked.keys, asked.places) as each (key, place)
     where $4::integer is null or block.attempt = $4
+    group by asked.run_id, block.keyset_id, key, block.attempt, block.writer_id
 """
 
-SOURCE = itemgetter("is_chunk", "run_id", "keyset_id", "is_long", "writer_id", "attempt")
 
-
-async def _parts(conn: Conn, asked: Sequence[_Asked], attempt: int | None) -> dict[tuple[UUID, str], list[_Part]]:
-    """What is stored of each series, by run and key."""
+async def _parts(conn: Conn, asked: Sequence[_Asked], question: _Question) -> dict[tuple[UUID, str], list[_Part]]:
+    """What is stored of each series, by run and key, with points between the steps that are asked for."""
     parts: dict[tuple[UUID, str], list[_Part]] = {(series.run_id, series.key): [] for series in asked}
     if not asked:
         return parts
@@ -227,48 +344,73 @@ async def _parts(conn: Conn, asked: Sequence[_Asked], attempt: int | None) -> di
         [series.run_id for series in asked],
         [series.key for series in asked],
         [series.is_long for series in asked],
-        attempt,
+        question.attempt,
+        question.low_step,
+        question.high_step,
+        question.times,
+        question.arrivals,
+        [_multirange(series.whole) for series in asked],
+        RANGE_MAX,
     )
-    rows.sort(key=lambda row: (*SOURCE(row), row["first_seq"]))
-    for (is_chunk, run_id, *_), group in groupby(rows, key=SOURCE):
-        same = list(group)
-        for of_part in [[row] for row in same] if is_chunk else [same]:
-            for key, part in zip(same[0]["keys"], _parts_of(of_part), strict=True):
-                parts[run_id, key].append(part)
+    for row in rows:
+        for key, part in zip(row["keys"], _parts_of(row, question), strict=True):
+            found = _between(part, question) if question.is_zoom else part
+            if found.count:
+                parts[row["run_id"], key].append(found)
     return parts
 
 
-def _parts_of(rows: Sequence[asyncpg.Record]) -> Iterator[_Part]:
+def _multirange(ranges: Sequence[tuple[int, int]]) -> str:
+    """An int8multirange, as text; the highest step of all falls on the one below it, which a range can still hold."""
+    return "{" + ",".join(f"[{min(low, RANGE_MAX)},{min(high, RANGE_MAX)}]" for low, high in ranges) + "}"
+
+
+def _parts_of(row: asyncpg.Record, question: _Question) -> Iterator[_Part]:
     """A part for each asked key of a chunk, or of the blocks of a stream."""
-    first = rows[0]
-    count = sum(row["n"] for row in rows)
-    if first["is_tier"]:
-        for tier in first["vals"]:
-            yield _Part(rows, *packing.unpack_tier(tier), count)
-    elif first["is_chunk"]:
-        steps, times = packing.unpack(first["steps"], count), packing.unpack(first["times"], count)
-        for narrow, values in zip(first["narrow"], first["vals"], strict=True):
-            yield _Part(rows, steps, times, packing.unpack_row(values, narrow), count)
-    else:
-        steps = np.frombuffer(b"".join(row["steps"] for row in rows), "<i8")
-        times = np.frombuffer(b"".join(row["times"] for row in rows), "<i8")
-        for place in range(len(first["keys"])):
-            values = np.frombuffer(b"".join(row["vals"][place] for row in rows), "<f8")
-            yield _Part(rows, steps, times, values, count)
+    count = row["n"]
+    arrivals = None if row["received"] is None or row["is_tier"] else _arrivals(row)
+    for steps, times, values in _columns_of(row):
+        times = times if question.times else NONE
+        attempts = np.broadcast_to(np.int64(row["attempt"]), steps.shape)
+        points = _Points(steps, times, values, attempts)
+        yield _Part(row["attempt"], row["writer_id"], row["first_seq"], row["is_tier"], count, points, arrivals)
 
 
-def _arrivals(part: _Part) -> tuple[Ints, Ints]:
-    """For each point of a whole part when its block was received, and the block's seq."""
-    first = part.rows[0]
-    if first["is_chunk"]:
-        seqs = chunks.seqs_of(first["seqs"])
-        received = packing.unpack(first["received"], len(seqs))
-        sizes = packing.unpack(first["sizes"], len(seqs))
+def _columns_of(row: asyncpg.Record) -> Iterator[tuple[Ints, Ints, Floats]]:
+    """The steps, times and values of each asked key."""
+    if row["is_tier"]:
+        yield from map(packing.unpack_tier, row["vals"])
+    elif row["is_chunk"]:
+        steps = packing.unpack(row["steps"], row["n"])
+        times = NONE if row["times"] is None else packing.unpack(row["times"], row["n"])
+        for narrow, values in zip(row["narrow"], row["vals"], strict=True):
+            yield steps, times, packing.unpack_row(values, narrow)
     else:
-        seqs = np.array([row["first_seq"] for row in part.rows], "<i8")
-        received = np.array([row["received_ms"] for row in part.rows], "<i8")
-        sizes = np.array([row["n"] for row in part.rows], "<i8")
+        times = np.frombuffer(row["times"] or b"", "<i8")
+        yield np.frombuffer(row["steps"], "<i8"), times, np.frombuffer(row["vals"][0], "<f8")
+
+
+def _arrivals(row: asyncpg.Record) -> tuple[Ints, Ints]:
+    """For each point when its block was received, and the block's seq."""
+    if row["is_chunk"]:
+        seqs = chunks.seqs_of(row["seqs"])
+        received = packing.unpack(row["received"], len(seqs))
+        sizes = packing.unpack(row["sizes"], len(seqs))
+    else:
+        seqs = packing.sent(row["block_seqs"], 8)
+        received = packing.sent(row["received"], 8)
+        sizes = packing.sent(row["sizes"], 4)
     return np.repeat(received, sizes), np.repeat(seqs, sizes)
+
+
+def _between(part: _Part, question: _Question) -> _Part:
+    """The points of the part that are between the steps."""
+    steps = part.points.steps
+    inside = (steps >= question.low_step) & (steps <= question.high_step)
+    if inside.all():
+        return part
+    arrivals = None if part.arrivals is None else (part.arrivals[0][inside], part.arrivals[1][inside])
+    return replace(part, count=int(inside.sum()), points=part.points.at(inside), arrivals=arrivals)
 
 
 ORIGINS = """
@@ -286,16 +428,6 @@ async def _origins(conn: Conn, asked: Sequence[_Asked]) -> dict[tuple[UUID, int]
     """The time of the first point of each attempt of the runs, of any key."""
     rows = await conn.fetch(ORIGINS, list({series.run_id for series in asked}))
     return {(row["run_id"], row["attempt"]): row["first_ms"] for row in rows}
-
-
-def _is_in_order(parts: list[_Part]) -> bool:
-    """Whether the parts, put in the order of their first steps, are one attempt with ever higher steps."""
-    parts.sort(key=lambda part: int(part.steps[0]))
-    return len({part.attempt for part in parts}) <= 1 and all(
-        (part.is_landmarks or _increases(part.steps))
-        and (index == 0 or int(parts[index - 1].steps[-1]) < int(part.steps[0]))
-        for index, part in enumerate(parts)
-    )
 
 
 def _increases(numbers: Ints) -> bool:
@@ -319,46 +451,56 @@ def _curve(
     series: _Asked, parts: list[_Part], x: XAxis, origins: dict[tuple[UUID, int], int], max_points: int | None
 ) -> Curve:
     """The points of the parts, in order, at most `max_points`."""
-    count = sum(part.count for part in parts)
+    axis_of = partial(_axis, x, origins, series.run_id)
     if any(part.is_landmarks for part in parts):
         assert max_points is not None
-        steps, times, values = _summed_up(parts, max_points)
-        attempts = np.full(len(steps), parts[0].attempt, "<i8")
-        if x is not XAxis.STEP:
-            order = np.argsort(times, kind="stable")
-            steps, times, values = steps[order], times[order], values[order]
+        count, points = _summed_up(parts, max_points)
+        points = points.at(np.argsort(axis_of(points), kind="stable"))
     else:
-        steps, times, values, attempts = _ordered(parts, x, origins, series.run_id)
-        count = len(steps)
+        points = _ordered(parts, axis_of)
+        count = len(points.steps)
         if max_points is not None and count > max_points:
-            kept = _kept(values, max_points)
-            steps, times, values, attempts = steps[kept], times[kept], values[kept], attempts[kept]
-    axis = _axis(x, steps, times, attempts, origins, series.run_id).astype("<f8")
-    return Curve(series.run_id, series.key, count, len(steps) == count, steps, times, axis, values, attempts)
+            points = points.at(_kept(points.values, max_points))
+    return Curve(
+        series.run_id,
+        series.key,
+        count,
+        len(points.steps) == count,
+        points.steps,
+        points.times,
+        axis_of(points).astype("<f8"),
+        points.values,
+        points.attempts,
+    )
 
 
-def _ordered(
-    parts: list[_Part], x: XAxis, origins: dict[tuple[UUID, int], int], run_id: UUID
-) -> tuple[Ints, Ints, Floats, Ints]:
+def _ordered(parts: Sequence[_Part], axis_of: Callable[[_Points], Ints]) -> _Points:
     """All points by x, then step, attempt and order of receipt; of a step only those of its newest attempt."""
-    parts.sort(key=lambda part: (part.attempt, part.rows[0]["writer_id"], part.rows[0]["first_seq"]))
-    steps = np.concatenate([part.steps for part in parts])
-    times = np.concatenate([part.times for part in parts])
-    values = np.concatenate([part.values for part in parts])
-    attempts = np.repeat([part.attempt for part in parts], [part.count for part in parts])
-    axis = _axis(x, steps, times, attempts, origins, run_id)
-    if not (_increases(axis) and parts[0].attempt == parts[-1].attempt):
-        arrivals = [_arrivals(part) for part in parts]
-        ranks = {
-            writer_id: rank for rank, writer_id in enumerate(sorted({part.rows[0]["writer_id"] for part in parts}))
-        }
-        writers = np.repeat([ranks[part.rows[0]["writer_id"]] for part in parts], [part.count for part in parts])
-        received = np.concatenate([received for received, _ in arrivals])
-        seqs = np.concatenate([seqs for _, seqs in arrivals])
-        order = np.lexsort((seqs, writers, received, attempts, steps, axis))
-        order = order[_is_newest(steps[order], attempts[order])]
-        steps, times, values, attempts = steps[order], times[order], values[order], attempts[order]
-    return steps, times, values, attempts
+    parts = sorted(parts, key=lambda part: (part.low_step, part.attempt, part.writer_id, part.first_seq))
+    points = _joined([part.points for part in parts])
+    axis = axis_of(points)
+    in_order = _increases(points.steps)
+    if in_order and _increases(axis):
+        return points
+    if in_order:
+        return points.at(np.lexsort((points.steps, axis)))
+    arrivals = [part.arrivals for part in parts if part.arrivals is not None]
+    ranks = {writer_id: rank for rank, writer_id in enumerate(sorted({part.writer_id for part in parts}))}
+    writers = np.repeat([ranks[part.writer_id] for part in parts], [part.count for part in parts])
+    received = np.concatenate([received for received, _ in arrivals])
+    seqs = np.concatenate([seqs for _, seqs in arrivals])
+    order = np.lexsort((seqs, writers, received, points.attempts, points.steps, axis))
+    return points.at(order[_is_newest(points.steps[order], points.attempts[order])])
+
+
+def _joined(parts: Sequence[_Points]) -> _Points:
+    """The points of one part after those of the other."""
+    return _Points(
+        np.concatenate([part.steps for part in parts]),
+        np.concatenate([part.times for part in parts]),
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.attempts for part in parts]),
+    )
 
 
 def _is_newest(steps: Ints, attempts: Ints) -> Any:
@@ -369,17 +511,15 @@ def _is_newest(steps: Ints, attempts: Ints) -> Any:
     return attempts == newest[step_of]
 
 
-def _axis(
-    x: XAxis, steps: Ints, times: Ints, attempts: Ints, origins: dict[tuple[UUID, int], int], run_id: UUID
-) -> Ints:
+def _axis(x: XAxis, origins: dict[tuple[UUID, int], int], run_id: UUID, points: _Points) -> Ints:
     """What the points stand over, exactly."""
     if x is XAxis.STEP:
-        return steps
+        return points.steps
     if x is XAxis.WALL_TIME:
-        return times
-    axis = times.copy()
-    for attempt in np.unique(attempts):
-        axis[attempts == attempt] -= origins[run_id, int(attempt)]
+        return points.times
+    axis = points.times.copy()
+    for attempt in np.unique(points.attempts):
+        axis[points.attempts == attempt] -= origins[run_id, int(attempt)]
     return axis
 
 
@@ -397,21 +537,24 @@ def _group_size(count: int, values: Floats, max_points: int) -> int:
     return 1 << (-(-count // (max_points // per_group)) - 1).bit_length()
 
 
-def _summed_up(parts: Sequence[_Part], max_points: int) -> tuple[Ints, Ints, Floats]:
-    """The landmarks of equal numbers of tier groups; parts without a tier are grouped here in the same way."""
-    grouped = [_grouped(part) for part in parts]
-    steps = np.concatenate([steps for steps, _, _ in grouped])
-    times = np.concatenate([times for _, times, _ in grouped])
-    values = np.concatenate([values for _, _, values in grouped])
-    groups = _group_size(len(values) // packing.LANDMARKS, values, max_points)
-    kept = np.unique(packing.landmarks(values, groups * packing.LANDMARKS))
-    kept = kept[np.diff(steps[kept], prepend=-1) > 0]  # a point may be several landmarks
-    return steps[kept], times[kept], values[kept]
+def _summed_up(parts: Sequence[_Part], max_points: int) -> tuple[int, _Points]:
+    """How many points there are, and the landmarks of equal numbers of groups of 256."""
+    count, grouped = 0, []
+    for cluster in _clusters(parts):
+        if cluster[0].is_landmarks:
+            count += cluster[0].count
+            grouped.append(cluster[0].points)
+        else:
+            points = _ordered(cluster, attrgetter("steps"))
+            count += len(points.steps)
+            grouped.append(points.at(packing.landmarks(points.values, packing.TIER_GROUP).reshape(-1)))
+    marks = _joined(grouped)
+    groups = _group_size(len(marks.steps) // packing.LANDMARKS, marks.values, max_points)
+    kept = np.unique(packing.landmarks(marks.values, groups * packing.LANDMARKS))
+    return count, marks.at(kept[_is_another(marks.at(kept))])
 
 
-def _grouped(part: _Part) -> tuple[Ints, Ints, Floats]:
-    """The five landmarks of each 256 points."""
-    if part.is_landmarks:
-        return part.steps, part.times, part.values
-    places = packing.landmarks(part.values, packing.TIER_GROUP).reshape(-1)
-    return part.steps[places], part.times[places], part.values[places]
+def _is_another(points: _Points) -> Any:
+    """For each landmark whether it is another point than the one before; a point may be several landmarks."""
+    values = points.values.view("<i8")
+    return (np.diff(points.steps, prepend=-1) != 0) | (np.diff(values, prepend=~values[:1]) != 0)
