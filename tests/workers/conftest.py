@@ -26,12 +26,12 @@ from storage import keys
 from storage.presign import Request
 from storage.store import Store, open_store
 from tests.conftest import Server
+from tests.failpoints import Failpoints
 from workers import artifacts as verifying
 from workers import main as worker
 from workers import queue
 from workers.work import Deps
 
-CRASHING = Path(__file__).with_name("crashing.py")
 PATIENCE_S = 40.0
 
 
@@ -47,6 +47,7 @@ class Place:
     scope: Scope
     project_id: uuid.UUID
     run_id: uuid.UUID
+    failpoints: Failpoints
 
     @property
     def deps(self) -> Deps:
@@ -204,11 +205,13 @@ class Place:
             async with asyncio.timeout(8):
                 await task
 
-    async def worker_process(self, failpoint: str = "") -> asyncio.subprocess.Process:
-        """A worker in a process of its own, that kills itself at the failpoint."""
+    async def worker_process(self, failpoint: str = "", order: str = "kill") -> asyncio.subprocess.Process:
+        """A worker in a process of its own, that does what it is told at the failpoint."""
+        if failpoint:
+            self.failpoints.arm(failpoint, order)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", CRASHING, failpoint, env=environment.for_child(self.settings),
-            stderr=asyncio.subprocess.PIPE,
+            sys.executable, "-P", "-m", "tests.failpoints", str(self.failpoints.folder), "workers",
+            env=environment.for_child(self.settings), stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         await says(process, "worker is ready")
         return process
@@ -246,7 +249,7 @@ async def opened_store(server: Server) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def place(server: Server, template: str, opened_store: Store) -> AsyncIterator[Place]:
+async def place(server: Server, template: str, opened_store: Store, tmp_path: Path) -> AsyncIterator[Place]:
     """A place of this test's own."""
     url, redis_url, s3 = server.settings.database_url, server.settings.redis_url, server.settings.s3
     assert url is not None
@@ -272,7 +275,7 @@ async def place(server: Server, template: str, opened_store: Store) -> AsyncIter
         project = await projects.insert(pool, account, "project", "")
         scope = Scope(account, "editor", False, {project.id: Role.EDITOR})
         store = Store(settings.s3, opened_store._session, opened_store._client)
-        made = Place(settings, pool, store, redis, http, scope, project.id, uuid.UUID(int=0))
+        made = Place(settings, pool, store, redis, http, scope, project.id, uuid.UUID(int=0), Failpoints(tmp_path))
         made.run_id = await made.run()
         yield made
     await conn.execute(f"drop database {name} with (force)")

@@ -430,7 +430,7 @@ async def test_leftovers_are_deleted_and_nothing_else(place: Place, monkeypatch:
     ]
 
 
-@pytest.mark.parametrize("failpoint", ["after_claim", "during_hash", "after_copy_before_db"])
+@pytest.mark.parametrize("failpoint", ["worker.after_claim", "worker.during_hash", "worker.after_copy_before_db"])
 async def test_killed_worker_leaves_its_work_to_the_next(place: Place, failpoint: str) -> None:
     upload = await place.create("large.bin", LARGE, direct=False)
     assert await place.send(upload, LARGE) == 200
@@ -450,7 +450,7 @@ async def test_killed_worker_leaves_its_work_to_the_next(place: Place, failpoint
 
 async def test_worker_killed_after_the_commit_has_done_its_work(place: Place) -> None:
     upload = await place.uploaded("weights.bin", BODY)
-    doomed = await place.worker_process("after_commit_before_job_done")
+    doomed = await place.worker_process("worker.after_commit_before_job_done")
     async with asyncio.timeout(30):
         assert await doomed.wait() == -signal.SIGKILL
     ready = await place.artifact(upload)
@@ -463,9 +463,9 @@ async def test_worker_killed_after_the_commit_has_done_its_work(place: Place) ->
 async def test_stopped_worker_lets_its_work_go_at_once(place: Place) -> None:
     upload = await place.create("large.bin", LARGE, direct=False)
     await place.send(upload, LARGE)
-    worker = await place.worker_process("endless")
+    worker = await place.worker_process("worker.during_hash", "delay 3600")
     await place.complete(upload)
-    await says(worker, "the bytes are being read")
+    await says(worker, "worker.during_hash is reached")
 
     worker.send_signal(signal.SIGTERM)
 
