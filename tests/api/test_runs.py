@@ -144,6 +144,74 @@ async def test_racing_runs_make_one_experiment(client: Client) -> None:
     assert data["project"]["experiments"]["nodes"] == [{"name": "race", "runs": {"totalCount": 12}}]
 
 
+async def test_one_of_many_who_use_an_id_gets_it(client: Client) -> None:
+    for number in range(10):
+        given = {"id": new_id(), "project": client.project, "experiment": f"e{number}"}
+        asked = [{**given, "params": [{"key": "a", "value": index // 3}]} for index in range(9)]
+        answers = await asyncio.gather(*(client.ask(CREATE_RUN, input=one) for one in asked))
+        created = [index // 3 for index, answer in enumerate(answers) if answer["createRun"].get("created")]
+        assert len(created) == 1
+        for index, answer in enumerate(answers):
+            expected = "CreateRunPayload" if [index // 3] == created else "Conflict"
+            assert answer["createRun"]["__typename"] == expected
+        assert await params_of(client, given["id"]) == {"a": created[0]}
+
+
+async def test_runs_that_come_at_once_are_made_together(client: Client, pool: Pool) -> None:
+    await client.create_run()
+    asked = [
+        {
+            "id": new_id(),
+            "project": client.project,
+            "experiment": "test",
+            "params": [{"key": "n", "value": n}, {"key": f"only {n}", "value": "x"}],
+            "tags": [{"key": "n", "value": str(n)}],
+            "source": {"commit": str(n)} if n % 2 else None,
+            "environment": {"hostname": str(n)} if n % 3 else None,
+        }
+        for n in range(12)
+    ]
+    async with asyncio.TaskGroup() as tasks, pool.acquire() as conn, conn.transaction():
+        await conn.execute("lock table run in share mode")
+        for one in asked:
+            tasks.create_task(client.ask(CREATE_RUN, input=one))
+        await asyncio.sleep(0.5)
+
+    ids = [one["id"] for one in asked]
+    statements = await pool.fetchval("select count(distinct xmin::text) from run where id = any($1::uuid[])", ids)
+    assert statements <= 3
+    for n, run_id in enumerate(ids):
+        run = (await client.ask(RUN, id=run_id))["run"]
+        assert {param["key"]: param["value"] for param in run["params"]["nodes"]} == {"n": n, f"only {n}": "x"}
+        assert [(tag["key"], tag["value"]) for tag in run["tags"]] == [("n", str(n))]
+        assert [change["after"] for change in run["tagHistory"]] == [str(n)]
+        assert (run["source"] or {}).get("commit") == (str(n) if n % 2 else None)
+        assert (run["environment"] is None) == (n % 3 == 0)
+
+
+async def test_source_and_environment_are_kept_to_the_letter(client: Client) -> None:
+    words = ["", "NULL", "null", "{a,b}", 'a "b" \\ c', "\\u0041", "é😀", "line\nbreak\ttab", "'; drop table run; --"]
+    source = {
+        "commit": words[4],
+        "branch": words[6],
+        "dirty": False,
+        "argv": words,
+        "entryPoint": words[8],
+        "patchDigest": "sha256:" + "ab" * 32,
+    }
+    packages = [{"name": word or "empty", "version": word} for word in words]
+    environment = {"python": words[5], "cpuCount": None, "memoryBytes": 2**63 - 1, "gpus": words}
+    shown = []
+    for _ in range(2):  # the first run of a project is made in another way than the next
+        run_id = await client.create_run(source=source, environment={**environment, "packages": packages})
+        shown.append((await client.ask(RUN, id=run_id))["run"])
+    for run in shown:
+        assert run["source"] == source
+        stored = run["environment"].pop("packages")
+        assert {one["name"]: one["version"] for one in stored} == {one["name"]: one["version"] for one in packages}
+        assert run["environment"] == environment
+
+
 async def test_param_is_written_once(client: Client) -> None:
     run_id = await client.create_run()
     assert (await log_params(client, run_id, lr=0.1, seed=1))["stored"] == 2
@@ -207,6 +275,66 @@ async def test_finished_run_is_a_fixed_record(client: Client, pool: Pool) -> Non
     ):
         with pytest.raises(asyncpg.IntegrityConstraintViolationError):
             await pool.execute(statement, run_id)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into tag_change (run_id, key, after, changed_by, changed_at) select id, 'x', 'y', created_by, now() "
+        "from run where id = $1",
+        "update tag set key = 'other' where run_id = $1",
+        "delete from tag where run_id = $1",
+        "insert into series (run_id, key) values ($1, 'x')",
+        "update run set finished_at = now(), status = 'FINISHED' where id = $1",
+        "update run set attempt = 2 where id = $1",
+        "insert into run (id, project_id, experiment_id, name, status, finished_at, created_by, request_sha256) "
+        "select gen_random_uuid(), project_id, experiment_id, 'x', 'FINISHED', now(), created_by, request_sha256 "
+        "from run where id = $1",
+        "insert into param (run_id, attempt, key, type, text) values ($1, 2, 'x', 'NULL', 'null')",
+        "insert into param (run_id, attempt, key, type, text) "
+        "select gen_random_uuid(), 1, 'x', 'NULL', 'null' from run where id = $1",
+        "insert into writer (id, run_id, attempt, opened_by) select gen_random_uuid(), id, 2, created_by "
+        "from run where id = $1",
+    ],
+)
+async def test_what_follows_from_records_is_not_written_by_hand(client: Client, pool: Pool, statement: str) -> None:
+    run_id = await client.create_run(tags=[{"key": "a", "value": "b"}])
+    before = (await client.ask(RUN, id=run_id))["run"]
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+        await pool.execute(statement, run_id)
+    assert (await client.ask(RUN, id=run_id))["run"] == before
+
+
+async def test_every_param_is_before_the_end_of_its_run_or_refused(client: Client) -> None:
+    for _ in range(15):
+        run_id = await client.create_run()
+
+        async def log(key: str, run_id: str = run_id) -> str | None:
+            answer = await log_params(client, run_id, **{key: 1})
+            assert answer.get("code", "RUN_SEALED") == "RUN_SEALED"
+            return key if "stored" in answer else None
+
+        async def finish(run_id: str = run_id) -> set[str]:
+            answer = await client.ask(FINISH, input={"runId": run_id})
+            assert answer["finishRun"]["__typename"] == "FinishRunPayload"
+            return set(await params_of(client, run_id))
+
+        *stored, at_the_end = await asyncio.gather(*(log(f"k{n}") for n in range(8)), finish())
+        assert {key for key in stored if key} == at_the_end == set(await params_of(client, run_id))
+
+
+async def test_resuming_while_the_run_ends_is_before_or_after(client: Client) -> None:
+    for number in range(15):
+        run_id = await client.create_run()
+        asked = [
+            client.ask(RESUME, input={"runId": run_id, "attemptId": new_id()}),
+            client.ask(FINISH, input={"runId": run_id}),
+        ]
+        await asyncio.gather(*(asked if number % 2 else asked[::-1]))
+        run = (await client.ask(RUN, id=run_id))["run"]
+        states = [(attempt["number"], attempt["status"]) for attempt in run["attempts"]]
+        assert states in ([(1, "FINISHED")], [(1, "FINISHED"), (2, "RUNNING")])
+        assert (run["attempt"], run["status"]) == states[-1]
 
 
 async def test_tags_change_after_the_end_and_keep_their_history(client: Client) -> None:

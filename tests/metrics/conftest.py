@@ -62,12 +62,12 @@ class Lab:
             source=None,
             environment=None,
         )
-        run, _ = await runs.start(self.pool, self.scope, asked)
+        run, _ = await self.recorder.start(self.scope, asked)
         return run.id
 
     async def finish(self, run_id: UUID) -> None:
         """End the run's attempt."""
-        await runs.finish(self.pool, self.scope, run_id, FinalStatus.FINISHED, None)
+        await self.recorder.finish(self.scope, run_id, FinalStatus.FINISHED, None)
 
     async def resume(self, run_id: UUID) -> None:
         """Begin another attempt."""
