@@ -97,7 +97,7 @@ class History:
                     for told in self._blocks(int(number), int(seq), int(count)):
                         told.refused = True
                 case ["finished", run_id]:
-                    self.runs[run_id].finished = True
+                    self._finished(self.runs[run_id])
                 case ["file", run_id, sha256, path]:
                     self.runs[run_id].files.append(File(path, sha256))
                 case ["odd", *words]:
@@ -125,6 +125,12 @@ class History:
         run.writers[block.number] = writer_id
         self._run_of[block.number] = run
         run.blocks[block.number, block.seq] = Told(block, late=run.finished)
+
+    def _finished(self, run: Story) -> None:
+        run.finished = True
+        if run.by_sdk:  # its `finish` has said that nothing is missing
+            for told in run.blocks.values():
+                told.acknowledged = True
 
     def _blocks(self, number: int, seq: int, count: int) -> Iterable[Told]:
         run = self._run_of[number]

@@ -144,10 +144,13 @@ async def torture(plan: Plan) -> Result:
         await nemesis.prepare()
         async with writing(plan, place):
             await _all_at_work(plan)
+            log.info("everyone is at work after %.1f s", time.monotonic() - began_at)
             await _strike(plan, nemesis, server, result)
         async with open_pool(place.database_url, size_max=4, statement_timeout_s=300, name="torture") as pool:
+            log.info("the last fault was over after %.1f s", time.monotonic() - began_at)
             result.history = History.of(journals)
             result.violations += await _settle(server, pool, result.history)
+            log.info("all was settled after %.1f s", time.monotonic() - began_at)
             result.violations += await check_all(server, result.history, pool, rows_of=plan.rows_of)
     result.seconds = time.monotonic() - began_at
     return result
