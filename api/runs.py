@@ -22,7 +22,7 @@ from api.params import Param, ParamInput, param_page
 from api.params import given as given_params
 from api.projects import Project
 from api.selections import RunSelection
-from api.series import Encoding, Keys, MaxPoints, Series, X, series_of
+from api.series import Encoding, FromStep, Keys, MaxPoints, Series, ToStep, X, series_of
 from api.tags import Tag, TagChange, TagInput
 from api.tags import given as given_tags
 from db import artifacts, errors, ids, names, params, runs, tags, texts, times
@@ -126,10 +126,12 @@ class Run(Node):
         info: Info,
         keys: Keys,
         x: X = XAxis.STEP,
+        from_step: FromStep = None,
+        to_step: ToStep = None,
         max_points: MaxPoints = None,
         encoding: Encoding = ColumnEncoding.JSON,
     ) -> list[Series]:
-        return await series_of(info, [self.row.id], keys, x, None, max_points, encoding)
+        return await series_of(info, [self.row.id], keys, x, None, from_step, to_step, max_points, encoding)
 
     @strawberry.field(description="Its annotations, by key; at most 1,000.")
     async def tags(self, info: Info) -> list[Tag]:

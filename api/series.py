@@ -26,6 +26,8 @@ MaxPoints: TypeAlias = Annotated[
         "and first non-finite point are kept. Absent: every point."
     ),
 ]
+FromStep: TypeAlias = Annotated[Int64 | None, strawberry.argument(description="Only points at this step and above.")]
+ToStep: TypeAlias = Annotated[Int64 | None, strawberry.argument(description="Only points at this step and below.")]
 Encoding: TypeAlias = Annotated[ColumnEncoding, strawberry.argument(description="How the columns are answered.")]
 
 
@@ -89,12 +91,22 @@ async def series_of(
     keys: Sequence[str],
     x: XAxis,
     attempt: int | None,
+    from_step: int | None,
+    to_step: int | None,
     max_points: int | None,
     encoding: ColumnEncoding,
 ) -> list[Series]:
     """The series that the runs have of these keys."""
     context = info.context
-    read = partial(series.read, x=x, attempt=attempt, max_points=max_points)
+    read = partial(
+        series.read,
+        x=x,
+        attempt=attempt,
+        low_step=0 if from_step is None else from_step,
+        high_step=series.STEP_MAX if to_step is None else to_step,
+        max_points=max_points,
+        times=_selects(info.selected_fields, "times"),
+    )
     if not _selects(info.selected_fields, "asOf"):
         curves = await read(context.pool, context.scope, run_ids, keys)
         return [Series.from_curve(curve, encoding) for curve in curves]
@@ -126,8 +138,11 @@ class SeriesQuery:
         keys: Keys,
         x: X = XAxis.STEP,
         attempt: Annotated[int | None, strawberry.argument(description="Only of this attempt.")] = None,
+        from_step: FromStep = None,
+        to_step: ToStep = None,
         max_points: MaxPoints = None,
         encoding: Encoding = ColumnEncoding.JSON,
     ) -> list[Series]:
         rows = await selected(info, select)
-        return await series_of(info, [row.id for row in rows], keys, x, attempt, max_points, encoding)
+        run_ids = [row.id for row in rows]
+        return await series_of(info, run_ids, keys, x, attempt, from_step, to_step, max_points, encoding)

@@ -146,6 +146,10 @@ async def read(
     """
     if max_points is not None and max_points < MAX_POINTS_MIN:
         raise Invalid(f"maxPoints is {max_points}", path="maxPoints", limit=f"at least {MAX_POINTS_MIN}")
+    if low_step > high_step:
+        raise Invalid(
+            f"fromStep is {low_step} and toStep is {high_step}", path="toStep", hint="ask for one step or more"
+        )
     question = _Question(attempt, low_step, high_step, times or x is not XAxis.STEP)
     asked = await _asked(conn, scope, run_ids, keys, question, max_points)
     curves: list[Curve] = []

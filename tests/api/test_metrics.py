@@ -30,9 +30,10 @@ LOG_METRICS = """
     }
 """
 SERIES = """
-    query ($select: RunSelection!, $keys: [String!]!, $x: XAxis! = STEP, $attempt: Int, $maxPoints: Int,
-           $encoding: ColumnEncoding! = JSON) {
-      series(select: $select, keys: $keys, x: $x, attempt: $attempt, maxPoints: $maxPoints, encoding: $encoding) {
+    query ($select: RunSelection!, $keys: [String!]!, $x: XAxis! = STEP, $attempt: Int, $fromStep: Int64,
+           $toStep: Int64, $maxPoints: Int, $encoding: ColumnEncoding! = JSON) {
+      series(select: $select, keys: $keys, x: $x, attempt: $attempt, fromStep: $fromStep, toStep: $toStep,
+             maxPoints: $maxPoints, encoding: $encoding) {
         runId key count exact steps times x values attempts
       }
     }
@@ -425,6 +426,9 @@ async def test_series_of_many_runs_are_summed_up(client: Client) -> None:
         assert {0, 1_234, 2_999} <= set(one["steps"])
         assert one["values"] == [values[step] for step in one["steps"]]
         assert one["x"] == [10.0 * step for step in one["steps"]]
+    [part, *_] = (await client.ask(SERIES, **{**asked, "fromStep": 1_000, "toStep": 1_099}))["series"]
+    assert (part["steps"], part["exact"]) == (list(range(1_000, 1_100)), True)
+    assert part["times"] == [START_MS + 10 * step for step in part["steps"]]
     one_run = 'query ($id: ID!) { run(id: $id) { series(keys: ["loss"], maxPoints: 5000) { exact values } } }'
     [whole] = (await client.ask(one_run, id=runs[0]))["run"]["series"]
     assert whole == {"exact": True, "values": values}
@@ -435,6 +439,7 @@ async def test_series_of_many_runs_are_summed_up(client: Client) -> None:
     [
         ({"maxPoints": 4}, "maxPoints"),
         ({"maxPoints": -1}, "maxPoints"),
+        ({"fromStep": 2, "toStep": 1}, "toStep"),
         ({"select": {"runIds": ["x"]}}, "select.runIds[0]"),
         ({"select": {"runIds": [str(uuid4()) for _ in range(1_001)]}}, "select.runIds"),
     ],

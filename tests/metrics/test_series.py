@@ -173,6 +173,84 @@ async def test_a_long_series_is_drawn_from_its_tiers_only_when_in_order(lab: Lab
     assert (await curve(lab, in_order, max_points=1_000)).steps[-1] == 70_002
 
 
+async def test_some_steps_of_a_series_are_those_of_the_whole(lab: Lab) -> None:
+    run_id, writers = await lab.run(), [uuid4(), uuid4()]
+    chance = np.random.default_rng(5)
+    for seq in range(12):
+        if seq == 6:
+            await lab.compact(run_id)
+            await lab.finish(run_id)
+            await lab.resume(run_id)
+            writers = [uuid4(), uuid4()]
+        for place, writer_id in enumerate(writers):
+            steps = sorted(chance.integers(0, 40, 3).tolist()) if place else [seq * 3, seq * 3 + 1, seq * 3 + 2]
+            await lab.send(run_id, writer_id, block(seq % 6, [[seq, float("nan"), -seq]], steps=steps))
+    for _ in range(2):
+        for x in XAxis:
+            whole = await curve(lab, run_id, x=x)
+            for low, high in ((0, 39), (7, 7), (5, 30), (38, 60)):
+                found = await curve(lab, run_id, x=x, low_step=low, high_step=high)
+                inside = (whole.steps >= low) & (whole.steps <= high)
+                assert (found.count, found.is_exact) == (inside.sum(), True)
+                for name in ("steps", "times", "x", "values", "attempts"):
+                    assert np.array_equal(getattr(found, name), getattr(whole, name)[inside], equal_nan=True)
+        assert await series.read(lab.pool, lab.scope, [run_id], ["loss"], low_step=1_000) == []
+        await lab.compact(run_id)
+    with pytest.raises(Invalid) as refused:
+        await curve(lab, run_id, low_step=5, high_step=4)
+    assert refused.value.path == "toStep"
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 69_999), (10_001, 60_003), (8_192, 16_383), (23_300, 23_400)])
+async def test_some_steps_of_a_long_series_keep_their_extremes(lab: Lab, low: int, high: int) -> None:
+    values = noisy(70_000, odd=True)
+    run_id = await long_run(lab, values)
+    found = await curve(lab, run_id, low_step=low, high_step=high, max_points=100)
+    assert (found.count, found.is_exact) == (high - low + 1, False)
+    inside = values[low : high + 1]
+    lowest, highest = (
+        low + int(np.nanargmin(inside)),
+        low + int(np.where(np.isfinite(inside), inside, -np.inf).argmax()),
+    )
+    assert {low, high, lowest, highest, *(low + np.flatnonzero(~np.isfinite(inside)))} <= set(found.steps.tolist())
+    assert found.steps.tolist() == sorted(set(found.steps.tolist()))
+    assert (len(found.steps) <= 100, found.steps[0], found.steps[-1]) == (True, low, high)
+    assert np.array_equal(found.values, values[found.steps], equal_nan=True)
+    assert (await curve(lab, run_id, low_step=low, high_step=high, max_points=100)).steps.tolist() == (
+        found.steps.tolist()
+    )
+
+
+async def test_a_long_series_that_was_resumed_shows_the_newest_attempt(lab: Lab) -> None:
+    values, newer = noisy(40_000), noisy(30_000) / 2
+    values[36_000] = 1e9  # the newer attempt has this step too
+    run_id = await long_run(lab, values)
+    await lab.finish(run_id)
+    await lab.resume(run_id)
+    writer_id = uuid4()
+    for seq, first in enumerate(range(0, 30_000, 10_000)):
+        part = newer[first : first + 10_000]
+        await lab.send(run_id, writer_id, block(seq, [part.tolist()], steps=range(35_000 + first, 45_000 + first)))
+    expected = np.concatenate([values[:35_000], newer])
+    for x in XAxis:
+        for _ in range(2):
+            found = await curve(lab, run_id, x=x, max_points=200)
+            assert (found.count, len(found.steps) <= 200) == (65_000, True)
+            assert found.x.tolist() == sorted(found.x.tolist())
+            assert np.array_equal(found.values, expected[found.steps])
+            assert found.attempts.tolist() == (1 + (found.steps >= 35_000)).tolist()
+            assert {0, 40_000 // 3, 40_000 // 7, 45_000, 64_999} <= set(found.steps.tolist())
+            await lab.compact(run_id)
+
+
+async def test_times_come_when_they_are_asked_for(lab: Lab) -> None:
+    run_id = await long_run(lab, noisy(1_000))
+    for x in XAxis:
+        found = await curve(lab, run_id, x=x, times=False)
+        assert len(found.times) == (0 if x is XAxis.STEP else 1_000)
+        assert (await curve(lab, run_id, x=x)).times.tolist() == [START_MS + step for step in range(1_000)]
+
+
 async def test_a_request_that_would_read_too_much_is_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = await long_run(lab, noisy(1_000))
     monkeypatch.setattr(series, "POINTS_ANSWERED_MAX", 999)
