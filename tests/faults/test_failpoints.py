@@ -222,9 +222,9 @@ async def trained(victim: Server, points: Failpoints, folder: Path, failpoint: s
     """What a training process knew that was killed at the failpoint, in the middle of its first run."""
     journal = folder / "1.journal"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "tests.torture.training", victim.url, victim.token, str(journal), "1", "7",
+        sys.executable, "-P", "-m", "tests.torture.training", victim.url, str(journal), "1", "7",
         str(points.folder),
-        env={**os.environ, "RUNSTONE_QUIET": "1"},
+        env={**os.environ, "RUNSTONE_TOKEN": victim.token, "RUNSTONE_QUIET": "1"},
     )  # fmt: skip
     try:
         async with asyncio.timeout(60):

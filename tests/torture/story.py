@@ -81,14 +81,15 @@ class Writers:
 
     async def keep(self, module: str, *more: str) -> None:
         """Run the module again and again until `stop`."""
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'sdk'}", "RUNSTONE_QUIET": "1"}
         while not self._stopping:
             number = next(self._numbers)
             journal = self._plan.home / "journals" / f"{number}.journal"
             with (self._plan.home / "writers.log").open("ab") as log:
                 process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-P", "-m", module, self._place.url, self._place.token, str(journal), str(number),
-                    str(self._plan.seed), *more,
-                    env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'sdk'}", "RUNSTONE_QUIET": "1"},
+                    sys.executable, "-P", "-m", module,
+                    self._place.url, str(journal), str(number), str(self._plan.seed), *more,
+                    env=environment | {"RUNSTONE_TOKEN": self._place.token},
                     stdout=log, stderr=log,
                 )  # fmt: skip
             self._processes.add(process)

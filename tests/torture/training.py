@@ -1,4 +1,4 @@
-"""`python -P -m tests.torture.training URL TOKEN JOURNAL NUMBER SEED FAILPOINTS`: runs that log through the SDK.
+"""`python -P -m tests.torture.training URL JOURNAL NUMBER SEED FAILPOINTS`: runs that log through the SDK.
 
 A training process as people write it, with files. It may be killed at any moment; somebody starts another one.
 """
@@ -22,9 +22,9 @@ from tests import failpoints
 from tests.torture.content import KEYS, Block, file_bytes, place_of
 from tests.torture.journal import Journal
 
-ROWS_MAX = 400
-FILES_MAX = 3
-FILE_BYTES_MAX = 100_000
+ROWS_MAX = 200
+FILES_MAX = 6
+FILE_BYTES_MAX = 60_000
 LENGTHS = (1, 3, 8)
 ROWS_PER_S = 100
 
@@ -89,7 +89,7 @@ async def _finish(run: runstone.AsyncRun, journal: Journal, stop: asyncio.Event)
         journal.note(f"odd finish of {run.id}: {problems}")
 
 
-async def main(url: str, token: str, journal_path: str, number: str, seed: str, folder: str) -> None:
+async def main(url: str, journal_path: str, number: str, seed: str, folder: str) -> None:
     """One run after the other, until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -98,7 +98,7 @@ async def main(url: str, token: str, journal_path: str, number: str, seed: str, 
     keep_acknowledgements(journal)
     chance = random.Random(f"{seed} {number}")
     numbers = count(int(number) * 1_000_000)
-    client = runstone.Client(url, token)
+    client = runstone.Client(url)
     async with client:
         while not stop.is_set():
             try:

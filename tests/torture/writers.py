@@ -1,4 +1,4 @@
-"""`python -P -m tests.torture.writers URL TOKEN JOURNAL NUMBER SEED RATE`: runs that log over HTTP, until SIGTERM.
+"""`python -P -m tests.torture.writers URL JOURNAL NUMBER SEED RATE`: runs that log over HTTP, until SIGTERM.
 
 What a bad network and a careful client do to a server: several batches of a writer are under way at once and arrive in
 any order, some twice, some again much later; each is sent until it is acknowledged or refused for good. Runs end while
@@ -6,6 +6,7 @@ batches are under way. The journal has each line before the request that it is a
 """
 
 import asyncio
+import os
 import random
 import signal
 import sys
@@ -157,9 +158,9 @@ class Writer:
         return await self._process.server.log(self._run_id, self._writer_id, batch, packed=packed)
 
 
-async def main(url: str, token: str, journal: str, number: str, seed: str, rate: str) -> None:
+async def main(url: str, journal: str, number: str, seed: str, rate: str) -> None:
     """Write `rate` batches a second at most, until SIGTERM."""
-    async with Server(url, token) as server:
+    async with Server(url, os.environ["RUNSTONE_TOKEN"]) as server:
         process = Process(server, Journal(Path(journal)), int(number), int(seed), float(rate))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, process.stop.set)
         async with asyncio.TaskGroup() as tasks:
