@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from benchmarks import bulk, live, peers, report, server
+from benchmarks import bulk, compaction, large, lifecycle, live, memory, peers, reading, report, server, storage
 from benchmarks.bench import Bench
 from benchmarks.load import generating
 from benchmarks.report import Section
@@ -21,6 +21,12 @@ Measure: TypeAlias = Callable[[Bench], Awaitable[Section]]
 SUBJECTS: Final[dict[str, Measure]] = {
     "bulk": bulk.measure,
     "live": live.measure,
+    "lifecycle": lifecycle.measure,
+    "storage": storage.measure,
+    "reading": reading.measure,
+    "compaction": compaction.measure,
+    "large": large.measure,
+    "memory": memory.measure,
 }
 
 
@@ -46,7 +52,7 @@ async def measure(sections: list[Section], subjects: Sequence[str], venv: Path |
     """Add a section for each subject."""
     with generating() as load:
         async with server.started() as runstone, peers.started(runstone, venv) as (running, absent):
-            bench = Bench(runstone, load, running, absent, quick)
+            bench = Bench(runstone, load, running, absent, quick, memory.resident_mib(runstone))
             for subject in subjects:
                 start = time.monotonic()
                 sections.append(await SUBJECTS[subject](bench))

@@ -1,7 +1,7 @@
 """What every subject is given."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.load import Generating
@@ -21,6 +21,7 @@ class Bench:
     peers: Sequence[Peer]
     absent: Sequence[tuple[str, str]]  # peers that are not there, and why
     quick: bool
+    memory_at_start: Mapping[str, float]  # MiB of each process
 
     def choose(self, full: int, quick: int) -> int:
         """The size of something."""

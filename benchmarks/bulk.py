@@ -21,7 +21,8 @@ RUNS: Final = 10
 KEYS: Final = 20
 STEPS: Final = 5_000
 CLIENTS: Final = 4
-STEPS_PER_BATCH: Final = 500  # 10,000 points, the most of a request
+MOST: Final = 10_000  # points of a request
+STEPS_PER_BATCH: Final = MOST // KEYS
 COLUMN: Final = "points/s"
 OURS: Final = "Runstone"
 COPY: Final = "COPY into rows with a primary key"
@@ -79,24 +80,33 @@ async def measure(bench: Bench) -> Section:
 
 async def _ours(bench: Bench, given: Sequence[Batch]) -> float:
     """Points per second of one repetition."""
-    server, names = bench.server, points.keys(KEYS)
-    run_ids = [await server.create_run() for _ in range(RUNS)]
-    talkers = []
-    for batches in points.dealt(given, CLIENTS):
-        writers = [new_writer() for _ in run_ids]
-        seqs = [0] * RUNS
+    run_ids = [await bench.server.create_run() for _ in range(RUNS)]
+    seconds = await send(bench, run_ids, points.keys(KEYS), given)
+    await _compare(bench.server, run_ids, given)
+    await bench.settle(run_ids)
+    return sum(batch.points for batch in given) / seconds
+
+
+async def send(
+    bench: Bench, run_ids: Sequence[str], keys: Sequence[str], given: Sequence[Batch], *, clients: int = CLIENTS
+) -> float:
+    """Seconds until everything is acknowledged. Each client is a writer of each run."""
+    server, talkers = bench.server, []
+    for batches in points.dealt(given, clients):
+        writers = {run_id: new_writer() for run_id in run_ids}
+        seqs = dict.fromkeys(run_ids, 0)
         requests = []
         for batch in batches:
-            blocks = [block(seqs[batch.run], names, batch)]
-            requests.append(server.request(LOG, runId=run_ids[batch.run], writerId=writers[batch.run], blocks=blocks))
-            seqs[batch.run] += 1
-        talkers.append(Requests(requests))
+            run_id = run_ids[batch.run]
+            blocks = [block(seqs[run_id], keys, batch)]
+            requests.append(server.request(LOG, runId=run_id, writerId=writers[run_id], blocks=blocks))
+            seqs[run_id] += 1
+        if requests:
+            talkers.append(Requests(requests))
     outcome = await bench.load.drive(Load(server.door, talkers))
     if outcome.failures:
         raise Refused(outcome.failures[0])
-    await _compare(server, run_ids, given)
-    await bench.settle(run_ids)
-    return sum(batch.points for batch in given) / outcome.seconds
+    return outcome.seconds
 
 
 async def _compare(server: Server, run_ids: Sequence[str], given: Sequence[Batch]) -> None:
@@ -133,13 +143,22 @@ async def _peer(bench: Bench, peer: Peer, section: Section) -> None:
     for _ in range(bench.choose(full=3, quick=1)):
         with peer.connected() as client:
             run_ids = await peer.create_runs(client, RUNS)
-            talkers = [
-                Posts([peer.log(run_ids[batch.run], points.keys(KEYS), batch) for batch in batches])
-                for batches in points.dealt(given, CLIENTS)
-            ]
-            outcome = await bench.load.drive(Load(peer.door, talkers))
-            if outcome.failures:
-                raise Refused(outcome.failures[0])
+            seconds = await send_to(bench, peer, run_ids, points.keys(KEYS), given)
             await peer.expect(client, run_ids, points.keys(KEYS), steps)
-        rates.append(sum(batch.points for batch in given) / outcome.seconds)
+        rates.append(sum(batch.points for batch in given) / seconds)
     section.add(peer.name, f"{steps:,} steps, {peer.points_per_request:,} points a request", points_per_s=rates)
+
+
+async def send_to(
+    bench: Bench, peer: Peer, run_ids: Sequence[str], keys: Sequence[str], given: Sequence[Batch]
+) -> float:
+    """Seconds until a peer has acknowledged everything."""
+    talkers = [
+        Posts([peer.log(run_ids[batch.run], keys, batch) for batch in batches])
+        for batches in points.dealt(given, CLIENTS)
+        if batches
+    ]
+    outcome = await bench.load.drive(Load(peer.door, talkers))
+    if outcome.failures:
+        raise Refused(outcome.failures[0])
+    return outcome.seconds

@@ -45,6 +45,13 @@ def batches(runs: int, keys: int, steps: int, per_batch: int, *, full: bool = Fa
             yield Batch(run, chosen, START_MS + chosen * 50, np.ascontiguousarray(values[:, chosen]))
 
 
+def cut(batch: Batch, steps: int) -> Iterator[Batch]:
+    """The batch in parts of so many steps."""
+    for first in range(0, len(batch.steps), steps):
+        part = slice(first, first + steps)
+        yield Batch(batch.run, batch.steps[part], batch.times[part], batch.values[:, part])
+
+
 def dealt(given: Sequence[Batch], clients: int) -> list[Sequence[Batch]]:
     """The batches, dealt to clients in turn."""
     return [given[client::clients] for client in range(clients)]

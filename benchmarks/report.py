@@ -69,7 +69,7 @@ class Section:
         try:
             yield
         except Exception as error:  # noqa: BLE001 - whatever a contender does, it is reported
-            self.add(name, f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            self.add(name, f"failed: {in_a_line(error)}")
 
     def at_least(self, text: str, measured: float | None, bound: float, unit: str = "x") -> None:
         """Add a goal."""
@@ -103,6 +103,12 @@ def shown(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
+
+
+def in_a_line(error: Exception) -> str:
+    """The error for a cell of a table: its beginning and, where that is long, its end."""
+    text = " ".join(f"{type(error).__name__}: {error}".split()).replace("|", "/")
+    return text if len(text) <= 300 else f"{text[:100]} ... {text[-200:]}"
 
 
 def markdown(sections: Sequence[Section], about: dict[str, Any]) -> str:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from benchmarks.points import Batch
 from benchmarks.wire import Client, Door, Refused, connected
-from db import ids
+from db import access, ids
+from db.access import Scope
 from db.pool import Pool, open_pool
 from deploy import up
 from deploy.local.home import free_port
@@ -48,8 +49,11 @@ mutation Finish($runId: ID!) {
 """
 
 READ = """
-query Read($runIds: [ID!]!, $keys: [String!]!, $maxPoints: Int) {
-  series(select: {runIds: $runIds}, keys: $keys, maxPoints: $maxPoints, encoding: BASE64) {
+query Read($runIds: [ID!]!, $keys: [String!]!, $maxPoints: Int, $fromStep: Int64, $toStep: Int64) {
+  series(
+    select: {runIds: $runIds}, keys: $keys, maxPoints: $maxPoints, fromStep: $fromStep, toStep: $toStep,
+    encoding: BASE64
+  ) {
     runId key count exact steps values
   }
 }
@@ -67,13 +71,26 @@ class Curve:
     values: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Makes requests to a Runstone; it can travel to another process."""
+
+    door: Door
+
+    def request(self, query: str, **variables: Any) -> bytes:
+        """A whole HTTP request."""
+        return self.door.post(PATH, body(query, variables))
+
+
 class Server:
     """A running Runstone and one connection to it."""
 
-    def __init__(self, settings: Settings, door: Door, client: Client, pool: Pool) -> None:
+    def __init__(self, settings: Settings, door: Door, client: Client, pool: Pool, scope: Scope) -> None:
         self.settings = settings
         self.door = door
+        self.requester = Requester(door)
         self.pool = pool  # straight to its database
+        self.scope = scope  # what its token may do
         self._client = client
 
     @property
@@ -83,7 +100,7 @@ class Server:
 
     def request(self, query: str, **variables: Any) -> bytes:
         """A whole HTTP request."""
-        return self.door.post(PATH, body(query, variables))
+        return self.requester.request(query, **variables)
 
     async def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """The data of the answer. Raises `Refused`."""
@@ -91,7 +108,7 @@ class Server:
 
     async def create_run(self, name: str = "bench", **more: Any) -> str:
         """The id of a new run."""
-        run_id = str(ids.new())
+        run_id = new_run()
         payload(await self.ask(CREATE, input={"id": run_id, "experiment": "bench", "name": name, **more}))
         return run_id
 
@@ -100,9 +117,16 @@ class Server:
         for run_id in run_ids:
             payload(await self.ask(FINISH, runId=run_id))
 
-    async def read(self, run_ids: Sequence[str], keys: Sequence[str], *, max_points: int | None = None) -> list[Curve]:
-        """The series, decoded, as a client has them."""
-        data = await self.ask(READ, runIds=run_ids, keys=keys, maxPoints=max_points)
+    async def read(
+        self,
+        run_ids: Sequence[str],
+        keys: Sequence[str],
+        *,
+        max_points: int | None = None,
+        steps: tuple[int, int] | tuple[None, None] = (None, None),
+    ) -> list[Curve]:
+        """The series, decoded, as a client has them; of all steps or from one to another."""
+        data = await self.ask(READ, runIds=run_ids, keys=keys, maxPoints=max_points, fromStep=steps[0], toStep=steps[1])
         return [
             Curve(
                 found["runId"],
@@ -138,7 +162,15 @@ async def started() -> AsyncIterator[Server]:
                 async with open_pool(
                     settings.database_url, size_max=4, statement_timeout_s=600, name="benchmark"
                 ) as pool:
-                    yield Server(settings, door, client, pool)
+                    yield Server(settings, door, client, pool, await _scope(pool, door))
+
+
+async def _scope(pool: Pool, door: Door) -> Scope:
+    """What the token may do, for calling query functions."""
+    _, token_id, _ = (door.token or "").split("_", 2)
+    found = await access.scope_of(pool, token_id)
+    assert found is not None
+    return found[0]
 
 
 def body(query: str, variables: dict[str, Any]) -> bytes:
@@ -176,6 +208,11 @@ def block(seq: int, keys: Sequence[str], batch: Batch) -> dict[str, Any]:
 def text(column: NDArray[Any]) -> str:
     """The bytes of a column in base64."""
     return base64.b64encode(column.tobytes()).decode()
+
+
+def new_run() -> str:
+    """The id of a new run, as a client makes it."""
+    return str(ids.new())
 
 
 def new_writer() -> str:

@@ -24,6 +24,10 @@ class Door:
     port: int
     token: str | None = None
 
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
     def post(self, path: str, body: bytes) -> bytes:
         """A whole request with a JSON body."""
         return b"%b%d\r\n\r\n%b" % (self.head("POST", path), len(body), body)

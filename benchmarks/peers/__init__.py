@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from benchmarks import limits
 from benchmarks.peers import fasttrackml, mlflow
 from benchmarks.peers.rest import Peer
+from benchmarks.report import in_a_line
 from benchmarks.server import Server
 from deploy.local.errors import CannotStart
 from deploy.local.keep import Keeper, keeping
@@ -40,5 +41,5 @@ async def started(server: Server, venv: Path | None) -> AsyncIterator[tuple[list
             try:
                 running.append(await start(keeper, venv or Path(), url, folder))
             except CannotStart as error:
-                absent.append((name, f"does not start: {' '.join(str(error).split())[:300]}"))
+                absent.append((name, in_a_line(error)))
         yield running, absent

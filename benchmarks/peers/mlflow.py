@@ -19,11 +19,12 @@ START_S: Final = 180.0  # it migrates its database first
 async def start(keeper: Keeper, venv: Path, database_url: str, folder: Path) -> Peer:
     """Start it on the database. Raises `CannotStart`."""
     port = free_port("127.0.0.1")
+    uri = database_url.replace("postgresql:", "postgresql+psycopg2:")
     await keeper.start(
         Program(
             name=NAME,
             argv=(
-                str(venv / "bin" / PROGRAM), "server", "--backend-store-uri", database_url,
+                str(venv / "bin" / PROGRAM), "server", "--backend-store-uri", uri,
                 "--artifacts-destination", str(folder / "mlflow"), "--host", "127.0.0.1", "--port", str(port),
             ),
             log=folder / "mlflow.log",
@@ -35,4 +36,4 @@ async def start(keeper: Keeper, venv: Path, database_url: str, folder: Path) -> 
         )
     )  # fmt: skip
     # More than a few connections at once, and it answers "QueuePool limit ... reached".
-    return Peer(NAME, Door("127.0.0.1", port), bulk_steps=250, points_per_request=1000, live_connections=8)
+    return Peer(NAME, Door("127.0.0.1", port), bulk_steps=250, points_per_request=1000, live_connections=8, venv=venv)

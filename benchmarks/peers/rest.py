@@ -1,8 +1,9 @@
 """MLflow's REST API, which both peers speak."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -25,7 +26,8 @@ class Posts:
 
     def talk(self) -> Talk:
         """One after the other."""
-        yield from self.requests
+        for request in self.requests:  # noqa: UP028 - answers are sent in, which a list does not take
+            yield request
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Peer:
     bulk_steps: int
     points_per_request: int
     live_connections: int
+    venv: Path | None = None  # where its own Python client is, when that is measured too
 
     def connected(self) -> AbstractContextManager[Client]:
         """A client of it."""
@@ -50,9 +53,11 @@ class Peer:
         """A whole request."""
         return self.door.get(f"{PREFIX}/{path}?{urlencode(query)}")
 
-    def create(self, experiment_id: str) -> bytes:
+    def create(self, experiment_id: str, tags: Mapping[str, str] | None = None) -> bytes:
         """The request that creates a run."""
-        return self.post("runs/create", {"experiment_id": experiment_id, "start_time": START_MS, "run_name": "bench"})
+        given = [{"key": key, "value": value} for key, value in (tags or {}).items()]
+        content = {"experiment_id": experiment_id, "start_time": START_MS, "run_name": "bench", "tags": given}
+        return self.post("runs/create", content)
 
     def log(self, run_id: str, keys: Sequence[str], batch: Batch) -> bytes:
         """The request that logs points."""
@@ -66,6 +71,17 @@ class Peer:
         """The id of a new experiment."""
         answer = await client.ask_json(self.post("experiments/create", {"name": name}))
         return str(answer["experiment_id"])
+
+    async def runs(self, client: Client, experiment_id: str) -> list[dict[str, Any]]:
+        """The runs of an experiment, as they are answered."""
+        found: list[dict[str, Any]] = []
+        query: dict[str, Any] = {"experiment_ids": [experiment_id], "max_results": 1000}
+        while True:
+            answer = await client.ask_json(self.post("runs/search", query))
+            found += answer.get("runs", [])
+            if not answer.get("next_page_token"):
+                return found
+            query["page_token"] = answer["next_page_token"]
 
     async def create_runs(self, client: Client, count: int) -> list[str]:
         """The ids of new runs."""
