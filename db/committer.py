@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 from uuid import UUID
@@ -52,6 +53,17 @@ class Committer:
         return await self._groups.ask(batch, batch.size_bytes)
 
 
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What may come for the first time: writers, by their first batches, and (run, keyset) pairs."""
+
+    opening: list[Batch]
+    keysets: list[tuple[UUID, int]]
+
+    def __bool__(self) -> bool:
+        return bool(self.opening or self.keysets)
+
+
 class _Desk:
     """Knows which runs have which keysets, and which writers there are; both stay for ever."""
 
@@ -62,13 +74,12 @@ class _Desk:
     async def store(self, conn: Connection, group: list[Batch]) -> list[bool]:
         """Which batches are stored now."""
         lines = _lines(group)
-        await self._admit(conn, lines)
-        accepted = await _append(conn, lines)
+        accepted = await _append(conn, lines, self._news(lines))
         stored = {id(batch) for line in lines if line[0].writer_id in accepted for batch in line}
+        self._learn([batch for batch in group if id(batch) in stored])
         return [id(batch) in stored for batch in group]
 
-    async def _admit(self, conn: Connection, lines: list[list[Batch]]) -> None:
-        """Let the runs have the keysets, and make the writers, that come for the first time."""
+    def _news(self, lines: list[list[Batch]]) -> _News:
         opening = [line[0] for line in lines if line[0].first_seq == 0 and self._writers.get(line[0].writer_id) is None]
         keysets = {
             (batch.run_id, block.keyset_id)
@@ -76,23 +87,15 @@ class _Desk:
             for block in batch.blocks
             if self._admitted.get((batch.run_id, block.keyset_id)) is None
         }
-        if not opening and not keysets:
-            return
-        rows = await conn.fetch(
-            ADMIT,
-            [run_id for run_id, _ in keysets],
-            [keyset_id for _, keyset_id in keysets],
-            [batch.writer_id for batch in opening],
-            [batch.run_id for batch in opening],
-            [batch.account_id for batch in opening],
-        )
-        open_runs = {row[0] for row in rows}
-        for batch in opening:
-            if batch.run_id in open_runs:
+        return _News(opening, sorted(keysets))
+
+    def _learn(self, stored: list[Batch]) -> None:
+        for batch in stored:
+            if batch.first_seq == 0:
                 self._writers.put(batch.writer_id, True)
-        for keyset in keysets:
-            if keyset[0] in open_runs:
-                self._admitted.put(keyset, True)
+            for block in batch.blocks:
+                if self._admitted.get((batch.run_id, block.keyset_id)) is None:
+                    self._admitted.put((batch.run_id, block.keyset_id), True)
 
 
 def _lines(group: list[Batch]) -> list[list[Batch]]:
@@ -109,34 +112,6 @@ def _lines(group: list[Batch]) -> list[list[Batch]]:
                 line.append(batch)
         lines.append(line)
     return lines
-
-
-# What a run that has ended asks for is left out. The attempts are locked in the order in which others lock them.
-ADMIT = """
-    with open as materialized (
-        select attempt.run_id, attempt.number
-        from run
-        join attempt on attempt.run_id = run.id and attempt.number = run.attempt
-        where run.id = any ($1::uuid[] || $4::uuid[]) and attempt.finished_at is null
-        order by attempt.run_id
-        for share of attempt
-    ), with_keysets as (
-        insert into run_keyset (run_id, keyset_id)
-        select given.run_id, given.keyset_id
-        from unnest($1::uuid[], $2::bigint[]) as given (run_id, keyset_id)
-        where given.run_id in (select run_id from open)
-        order by given.run_id, given.keyset_id
-        on conflict (run_id, keyset_id) do nothing
-    ), with_writers as (
-        insert into writer (id, run_id, attempt, opened_by)
-        select given.id, open.run_id, open.number, given.opened_by
-        from unnest($3::uuid[], $4::uuid[], $5::uuid[]) as given (id, run_id, opened_by)
-        join open on open.run_id = given.run_id
-        order by given.id
-        on conflict (id) do nothing
-    )
-    select run_id from open
-"""
 
 
 # Locks the writers in the order of their ids and inserts only where the cursor fits; the trigger moves the cursor.
@@ -168,13 +143,66 @@ APPEND = """
 """
 
 
-async def _append(conn: Connection, lines: list[list[Batch]]) -> set[UUID]:
+# The same for writers and keysets that come for the first time, in runs whose attempt is open: the writers are bound to
+# it. The attempts are locked in the order in which others lock them.
+ADMIT_AND_APPEND = """
+    with open as materialized (
+        select attempt.run_id, attempt.number
+        from run
+        join attempt on attempt.run_id = run.id and attempt.number = run.attempt
+        where run.id = any ($13::uuid[] || $16::uuid[]) and attempt.finished_at is null
+        order by attempt.run_id
+        for share of attempt
+    ), admitted as (
+        insert into run_keyset (run_id, keyset_id)
+        select given.run_id, given.keyset_id
+        from unnest($13::uuid[], $14::bigint[]) as given (run_id, keyset_id)
+        join open on open.run_id = given.run_id
+        order by given.run_id, given.keyset_id
+        on conflict (run_id, keyset_id) do nothing
+    ), opened as (
+        insert into writer (id, run_id, attempt, opened_by)
+        select given.id, open.run_id, open.number, given.opened_by
+        from unnest($15::uuid[], $16::uuid[], $17::uuid[]) as given (id, run_id, opened_by)
+        join open on open.run_id = given.run_id
+        order by given.id
+        on conflict (id) do nothing
+        returning id, run_id, attempt
+    ), given as (
+        select * from unnest($1::uuid[], $2::uuid[], $3::bigint[]) as given (writer_id, run_id, first_seq)
+    ), standing as materialized (
+        select id, run_id, attempt, next_seq, ended_at
+        from writer
+        where id = any ($1::uuid[])
+        order by id
+        for no key update
+    ), accepted as materialized (
+        select standing.id, standing.run_id, standing.attempt
+        from standing
+        join given on given.writer_id = standing.id
+        where given.run_id = standing.run_id and given.first_seq = standing.next_seq and standing.ended_at is null
+        union all
+        select id, run_id, attempt from opened
+    ), stored as (
+        insert into block (run_id, writer_id, seq, keyset_id, attempt, n, first_ms, steps, times, vals, sha256)
+        select accepted.run_id, accepted.id, new.seq, new.keyset_id, accepted.attempt, new.n, new.first_ms,
+            new.steps, new.times, new.vals, new.sha256
+        from unnest(
+            $4::uuid[], $5::bigint[], $6::bigint[], $7::integer[], $8::bigint[],
+            $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[]
+        ) as new (writer_id, seq, keyset_id, n, first_ms, steps, times, vals, sha256)
+        join accepted on accepted.id = new.writer_id
+    )
+    select id from accepted
+"""
+
+
+async def _append(conn: Connection, lines: list[list[Batch]], news: _News) -> set[UUID]:
     """Store what fits the writers' cursors, in one statement and so in one commit; the writers it fitted."""
     firsts = [line[0] for line in lines]
     batches = list(chain.from_iterable(lines))
     blocks = list(chain.from_iterable(batch.blocks for batch in batches))
-    rows = await conn.fetch(
-        APPEND,
+    columns: list[list[object]] = [
         [batch.writer_id for batch in firsts],
         [batch.run_id for batch in firsts],
         [batch.first_seq for batch in firsts],
@@ -187,5 +215,16 @@ async def _append(conn: Connection, lines: list[list[Batch]]) -> set[UUID]:
         [block.times for block in blocks],
         [block.values for block in blocks],
         [block.sha256 for block in blocks],
+    ]
+    if not news:
+        return {row[0] for row in await conn.fetch(APPEND, *columns)}
+    rows = await conn.fetch(
+        ADMIT_AND_APPEND,
+        *columns,
+        [run_id for run_id, _ in news.keysets],
+        [keyset_id for _, keyset_id in news.keysets],
+        [batch.writer_id for batch in news.opening],
+        [batch.run_id for batch in news.opening],
+        [batch.account_id for batch in news.opening],
     )
     return {row[0] for row in rows}
