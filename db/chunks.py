@@ -19,6 +19,7 @@ from db import packing, summaries, tallies
 from db.blocks import content_sha256
 from db.packing import Ints, Matrix
 from db.pool import Conn, Connection, Pool
+from db.summaries import Owner
 from db.tallies import Tallies
 
 CHUNK_N_MAX: Final = 8192  # points of each key
@@ -124,8 +125,9 @@ def _compacted(
     for stream in streams:
         whole = packing.joined([*earlier.pop(stream.key), stream.fresh])
         chunks += [_row(stream, piece) for piece in packing.cut(whole, stream.n_max)]
-    for keyset_id, same in groupby(sorted(streams, key=attrgetter("keyset_id")), key=attrgetter("keyset_id")):
-        counted += _counted(keyset_id, list(same), [row for row in known if row["keyset_id"] == keyset_id])
+    before = {(row["run_id"], row["keyset_id"]): row for row in known}
+    for _, same in groupby(sorted(streams, key=attrgetter("keys")), key=attrgetter("keys")):
+        counted += _counted(list(same), before)
     return chunks, counted
 
 
@@ -290,10 +292,10 @@ REPLACE = """
         returning 1
     ), compacted as (
         delete from block
-        using unnest($5::uuid[], $6::bigint[], $7::uuid[], $8::bigint[], $9::bigint[])
-            as given (run_id, keyset_id, writer_id, first_seq, last_seq)
+        using unnest($5::uuid[], $6::uuid[], $7::text[]) as given (run_id, writer_id, seqs),
+            unnest(given.seqs::int8multirange) as part
         where block.run_id = given.run_id and block.writer_id = given.writer_id
-            and block.seq between given.first_seq and given.last_seq and block.keyset_id = given.keyset_id
+            and block.seq >= lower(part) and block.seq < upper(part)
         returning 1
     )
     insert into chunk (
@@ -303,9 +305,9 @@ REPLACE = """
     select run_id, keyset_id, writer_id, first_seq, seqs::int8multirange, attempt, n, first_ms, low_step, high_step,
         sizes, received, steps, times, narrow, vals, tier
     from unnest(
-        $10::uuid[], $11::bigint[], $12::uuid[], $13::bigint[], $14::text[], $15::integer[], $16::integer[],
-        $17::bigint[], $18::bigint[], $19::bigint[],
-        $20::bytea[], $21::bytea[], $22::bytea[], $23::bytea[], $24::bytea[], $25::bytea[], $26::bytea[]
+        $8::uuid[], $9::bigint[], $10::uuid[], $11::bigint[], $12::text[], $13::integer[], $14::integer[],
+        $15::bigint[], $16::bigint[], $17::bigint[],
+        $18::bytea[], $19::bytea[], $20::bytea[], $21::bytea[], $22::bytea[], $23::bytea[], $24::bytea[]
     ) as given (
         run_id, keyset_id, writer_id, first_seq, seqs, attempt, n, first_ms, low_step, high_step,
         sizes, received, steps, times, narrow, vals, tier
@@ -322,10 +324,13 @@ async def _replace(
 ) -> None:
     """Put the chunks in the place of the streams' blocks and of the absorbed chunks."""
     gone = [(row["run_id"], row["keyset_id"], row["writer_id"], row["first_seq"]) for row in absorbed]
+    seqs: dict[tuple[UUID, UUID], list[Ints]] = {}
+    for stream in streams:
+        seqs.setdefault((stream.run_id, stream.writer_id), []).append(stream.fresh.seqs)
     await conn.execute(
         REPLACE,
         *(_columns(gone) if gone else ([], [], [], [])),
-        *_columns([(*stream.key, int(stream.fresh.seqs[0]), int(stream.fresh.seqs[-1])) for stream in streams]),
+        *_columns([(*writer, _multirange(np.sort(np.concatenate(of_writer)))) for writer, of_writer in seqs.items()]),
         *_columns(chunks),
     )
 
@@ -364,18 +369,19 @@ async def _known(conn: Connection, streams: Sequence[Stream]) -> list[asyncpg.Re
     return await conn.fetch(TALLIES, *_columns(list({(stream.run_id, stream.keyset_id) for stream in streams})))
 
 
-def _counted(keyset_id: int, streams: Sequence[Stream], known: Sequence[asyncpg.Record]) -> list[tuple[object, ...]]:
-    """The rows of `tally`, in the order of `PUT_TALLIES`, for streams of one keyset: what was known and the blocks."""
-    run_ids = list(dict.fromkeys(stream.run_id for stream in streams))
-    numbers = {run_id: number for number, run_id in enumerate(run_ids)}
+def _counted(streams: Sequence[Stream], known: dict[Owner, asyncpg.Record]) -> list[tuple[object, ...]]:
+    """The rows of `tally`, in the order of `PUT_TALLIES`: what was known, and the blocks. Streams of as many keys."""
+    owners = list(dict.fromkeys((stream.run_id, stream.keyset_id) for stream in streams))
+    numbers = {owner: number for number, owner in enumerate(owners)}
     points = tallies.of_points([(stream.fresh, stream.attempt, stream.writer_id) for stream in streams])
-    runs = np.repeat([numbers[stream.run_id] for stream in streams], [stream.fresh.n for stream in streams])
-    whole = tallies.summed(points, runs)
-    if known:
-        before = tallies.unpacked([summaries.tally_of(row) for row in known])
-        parts = [*(numbers[row["run_id"]] for row in known), *range(len(run_ids))]
+    of_streams = [numbers[stream.run_id, stream.keyset_id] for stream in streams]
+    whole = tallies.summed(points, np.repeat(of_streams, [stream.fresh.n for stream in streams]))
+    older = [owner for owner in owners if owner in known]
+    if older:
+        before = tallies.unpacked([summaries.tally_of(known[owner]) for owner in older])
+        parts = [*(numbers[owner] for owner in older), *range(len(owners))]
         whole = tallies.summed(tallies.joined(before, whole), np.array(parts))
-    return [_tally_row(run_id, keyset_id, whole, part) for part, run_id in enumerate(run_ids)]
+    return [_tally_row(*owner, whole, part) for part, owner in enumerate(owners)]
 
 
 def _tally_row(run_id: UUID, keyset_id: int, whole: Tallies, part: int) -> tuple[object, ...]:

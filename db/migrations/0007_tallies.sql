@@ -135,17 +135,20 @@ begin
             and writer.attempt = added.attempt
         where writer.id is null or not int8multirange(int8range(0, writer.next_seq)) @> added.seqs
     ) or exists (
-        select from added
-        join block on block.run_id = added.run_id and block.writer_id = added.writer_id
-            and block.seq between added.first_seq and upper(added.seqs) - 1
-        where added.seqs @> block.seq
+        select from (select run_id, writer_id, range_agg(seqs) as seqs from added group by run_id, writer_id) as written
+        cross join unnest(written.seqs) as part
+        join block on block.run_id = written.run_id and block.writer_id = written.writer_id
+            and block.seq >= lower(part) and block.seq < upper(part)
     ) or exists (
-        select from added
-        join run_keyset on run_keyset.run_id = added.run_id
-        join chunk on chunk.run_id = run_keyset.run_id and chunk.keyset_id = run_keyset.keyset_id
-            and chunk.writer_id = added.writer_id and chunk.first_seq < upper(added.seqs)
-        where chunk.seqs && added.seqs
-            and (chunk.keyset_id, chunk.first_seq) <> (added.keyset_id, added.first_seq)
+        select from (select run_id, writer_id, range_agg(seqs) as seqs from added group by run_id, writer_id) as written
+        where (select sum(upper(part) - lower(part)) from unnest(written.seqs) as part) is distinct from (
+            select sum(upper(part) - lower(part))
+            from run_keyset
+            join chunk on chunk.run_id = run_keyset.run_id and chunk.keyset_id = run_keyset.keyset_id
+            cross join unnest(chunk.seqs * written.seqs) as part
+            where run_keyset.run_id = written.run_id and chunk.writer_id = written.writer_id
+                and chunk.first_seq < upper(written.seqs) and chunk.seqs && written.seqs
+        )
     ) then
         raise exception 'the chunk holds blocks that were not there' using errcode = 'check_violation',
             constraint = 'record_is_append_only', table = tg_table_name;

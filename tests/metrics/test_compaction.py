@@ -1,9 +1,11 @@
 """Compacting changes how points are stored, and nothing that anyone can read."""
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import numpy as np
+import pytest
 
 from db import chunks, series, summaries
 from db.packing import Matrix, cut, joined
@@ -61,6 +63,26 @@ async def test_the_end_of_a_run_leaves_no_small_chunks(lab: Lab) -> None:
     await lab.finish(run_id)
     await lab.compact(run_id)
     assert await sizes(lab, run_id) == [41]
+
+
+async def test_many_runs_and_keys_are_compacted_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [await lab.run() for _ in range(5)]
+    sent = {run_id: [block(seq, keys=(f"k{seq % 40}", "all")) for seq in range(80)] for run_id in runs}
+    for run_id in runs:
+        await lab.send(run_id, uuid4(), *sent[run_id][:60])
+        await lab.send(run_id, uuid4(), *[replace(one, seq=one.seq - 60) for one in sent[run_id][60:]])
+    monkeypatch.setattr(chunks, "ROUND_BLOCKS_MAX", 150)
+    monkeypatch.setattr(chunks, "REWRITTEN_POINTS_MAX", 50)
+    await lab.finish(runs[0])
+    rounds = []
+    while blocks := await chunks.compact(lab.pool, runs):
+        rounds.append(blocks)
+    assert (sum(rounds), max(rounds) <= 150) == (5 * 80, True)
+    found = await summaries.latest(lab.pool, lab.scope, runs)
+    for run_id in runs:
+        keys = [*(f"k{number}" for number in range(40)), "all"]
+        assert await lab.points(run_id, *keys) == points_of(*sent[run_id])
+        assert {key: summary.count for key, summary in found[run_id].items()} == {**dict.fromkeys(keys, 2), "all": 80}
 
 
 async def test_full_chunks_stay_as_they_are(lab: Lab) -> None:

@@ -121,6 +121,17 @@ async def test_a_chunk_brings_no_points(lab: Lab) -> None:
     assert await lab.points(run_id) == points_of(*map(block, range(4)))
 
 
+async def test_a_chunk_takes_the_place_of_others_only_whole(lab: Lab) -> None:
+    run_id, writer_id = await logged(lab)
+    await lab.compact(run_id)
+    await lab.send(run_id, writer_id, *map(block, range(3, 6)))
+    replace = f"with gone as (delete from block where run_id = $1 and seq = 3 returning 1) {COPY_CHUNK}"
+    for seqs in ([(4, 5)], [(3, 5)], [(2, 4)], [(3, 4), (5, 6)]):
+        ranges = [asyncpg.Range(*pair) for pair in seqs]
+        await refused(lab, "record_is_append_only", replace, run_id, ranges)
+    assert await lab.points(run_id) == points_of(*map(block, range(6)))
+
+
 async def test_a_run_has_a_bounded_number_of_series(lab: Lab) -> None:
     run_id, _ = await logged(lab)
     keyset_id = await lab.pool.fetchval(
