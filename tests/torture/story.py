@@ -39,7 +39,7 @@ class Plan:
     minutes: float
     deck: Sequence[schedule.Fault] = schedule.ALL
     writers: int = 2
-    trainings: int = 1
+    trainings: int = 2
     check_every: int = 50
     rate: float = RATE
     rows_of: int = 5  # runs that are compared through SQL
@@ -153,6 +153,7 @@ async def torture(plan: Plan) -> Result:
             result.violations += await _settle(server, pool, result.history)
             log.info("all was settled after %.1f s", time.monotonic() - began_at)
             result.violations += await check_all(server, result.history, pool, rows_of=plan.rows_of)
+    result.violations = list(dict.fromkeys(result.violations))
     result.seconds = time.monotonic() - began_at
     return result
 

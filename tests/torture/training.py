@@ -27,6 +27,7 @@ FILES_MAX = 6
 FILE_BYTES_MAX = 60_000
 LENGTHS = (1, 3, 8)
 ROWS_PER_S = 100
+PATIENCE_S = 600.0  # the API may be killed again each time that it begins to wait for uploads
 
 
 def keep_acknowledgements(journal: Journal) -> None:
@@ -73,7 +74,7 @@ async def train(
 
 
 async def _finish(run: runstone.AsyncRun, journal: Journal, stop: asyncio.Event) -> None:
-    finishing = asyncio.create_task(run.finish())
+    finishing = asyncio.create_task(run.finish(patience_s=PATIENCE_S))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([finishing, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
