@@ -82,7 +82,7 @@ def has_all_points(messages: list[dict[str, Any]]) -> bool:
 
 
 def is_finished(messages: list[dict[str, Any]]) -> bool:
-    return messages[-1]["status"] == "FINISHED"
+    return bool(messages[-1]["status"] == "FINISHED")
 
 
 @pytest.mark.timeout(240)
