@@ -97,7 +97,7 @@ async def test_nothing_acknowledged_is_lost_or_doubled(lab: Lab, database: Setti
     acknowledged = sum(len(journal.acknowledged) for journal in journals)
     assert acknowledged > WRITERS * KILLS
     await check(lab, run_id, journals)
-    await lab.finish(run_id)
+    await healed(lambda: lab.finish(run_id), Unavailable)
     await lab.compact(run_id)
     await check(lab, run_id, journals)
 
