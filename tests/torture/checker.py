@@ -23,8 +23,7 @@ from tests.torture.journal import History, Story, Told
 from tests.torture.wire import Server
 
 SHOWN_MAX = 20  # violations of one kind of one run
-KEYS_AT_ONCE = 4
-ROWS_MAX = 20_000  # of one run that are compared through SQL
+ROWS_MAX = 10_000  # of one run that are compared through SQL
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,19 +178,16 @@ ARTIFACTS = """
 async def check_run(server: Server, story: Story) -> list[Violation]:
     """Everything about a run's points that can be seen over GraphQL."""
     present: dict[str, Points] = {}
-    for first in range(0, len(KEYS), KEYS_AT_ONCE):
-        data = await server.ask(SERIES, id=story.run_id, keys=KEYS[first : first + KEYS_AT_ONCE])
-        if data["run"] is None:
-            promised = story.created or any(told.acknowledged for told in story.blocks.values())
-            return [Violation("missing", story.run_id, "the run itself")] if promised else []
-        for one in data["run"]["series"]:
-            steps, times, values = (base64.b64decode(one[column]) for column in ("steps", "times", "values"))
-            points = Points.of(
-                *(np.frombuffer(steps, "<i8"), np.frombuffer(times, "<i8")), np.frombuffer(values, "<u8")
-            )
-            if not one["exact"] or one["count"] != len(points.steps):
-                return [Violation("count", story.run_id, f"{one['key']}: {one['count']}, {len(points.steps)} shown")]
-            present[one["key"]] = points
+    data = await server.ask(SERIES, id=story.run_id, keys=KEYS)
+    if data["run"] is None:
+        promised = story.created or any(told.acknowledged for told in story.blocks.values())
+        return [Violation("missing", story.run_id, "the run itself")] if promised else []
+    for one in data["run"]["series"]:
+        steps, times, values = (base64.b64decode(one[column]) for column in ("steps", "times", "values"))
+        points = Points.of(np.frombuffer(steps, "<i8"), np.frombuffer(times, "<i8"), np.frombuffer(values, "<u8"))
+        if not one["exact"] or one["count"] != len(points.steps):
+            return [Violation("count", story.run_id, f"{one['key']}: {one['count']}, {len(points.steps)} shown")]
+        present[one["key"]] = points
     data = await server.ask(SUMMARIES, id=story.run_id)
     shown = {one["key"]: one for one in data["run"]["metrics"]["nodes"]}
     return [*check_points(story, present), *check_summaries(story, present, shown)]
@@ -205,7 +201,7 @@ async def check_uploads(server: Server, story: Story) -> list[Violation]:
     given = {file.path: file.sha256 for file in story.files}
     nodes = {node["path"]: node for node in data["run"]["artifacts"]["nodes"]}
     found = []
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+    async with httpx.AsyncClient(trust_env=False, verify=False, timeout=30) as http:
         for path in given:
             if path not in nodes and not story.finished:
                 continue  # its bytes were never announced
@@ -312,7 +308,8 @@ async def check_all(server: Server, history: History, pool: Pool, *, rows_of: in
     with_rows = 0
     for story in history.runs.values():
         found += await check_run(server, story)
-        found += await check_uploads(server, story)
+        if story.files:
+            found += await check_uploads(server, story)
         found += await check_tiers(pool, story)
         if with_rows < rows_of and story.blocks and not story.by_sdk:
             with_rows += 1
