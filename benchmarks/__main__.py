@@ -17,6 +17,8 @@ from deploy.up import until_signal
 
 Measure: TypeAlias = Callable[[Bench], Awaitable[Section]]
 
+log = logging.getLogger(__name__)
+
 # In this order; each is a row or a few of the table of goals.
 SUBJECTS: Final[dict[str, Measure]] = {
     "bulk": bulk.measure,
@@ -31,7 +33,7 @@ SUBJECTS: Final[dict[str, Measure]] = {
 
 
 def main() -> int:
-    """Measure, print, save."""
+    """Measure, print, save; 1 when a subject could not be measured."""
     given = argparse.ArgumentParser(prog="make bench", description=__doc__)
     given.add_argument("--quick", action="store_true", help="smaller amounts, within two minutes without peers")
     given.add_argument("--peers", type=Path, metavar="VENV", help="a venv with mlflow or fasttrackml to measure too")
@@ -45,17 +47,20 @@ def main() -> int:
     print(report.markdown(sections, about))
     text, data = report.save(sections, about, asked.output, "bench")
     print(f"Saved {text} and {data}.")
-    return 0
+    return int(len(sections) < len(asked.only))
 
 
 async def measure(sections: list[Section], subjects: Sequence[str], venv: Path | None, *, quick: bool) -> None:
-    """Add a section for each subject."""
+    """Add a section for each subject that can be measured."""
     with generating() as load:
         async with server.started() as runstone, peers.started(runstone, venv) as (running, absent):
             bench = Bench(runstone, load, running, absent, quick, memory.resident_mib(runstone))
             for subject in subjects:
                 start = time.monotonic()
-                sections.append(await SUBJECTS[subject](bench))
+                try:
+                    sections.append(await SUBJECTS[subject](bench))
+                except Exception:
+                    log.exception("%s cannot be measured", subject)
                 print(f"{subject}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 
 

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import numpy as np
@@ -152,17 +151,21 @@ class Server:
 async def started() -> AsyncIterator[Server]:
     """Runstone with Postgres, Redis and S3, one api process and one worker; gone when the block ends."""
     with tempfile.TemporaryDirectory(prefix="runstone-bench-") as home:
-        async with up.running(Settings(home=Path(home), port=free_port("127.0.0.1"))) as settings:
-            assert settings.database_url is not None
-            url = urlsplit(settings.url)
-            assert url.hostname is not None
-            assert url.port is not None
-            door = Door(url.hostname, url.port, settings.token_path.read_text().strip())
-            with connected(door) as client:
-                async with open_pool(
-                    settings.database_url, size_max=4, statement_timeout_s=600, name="benchmark"
-                ) as pool:
-                    yield Server(settings, door, client, pool, await _scope(pool, door))
+        async with (
+            up.running(Settings(home=Path(home), port=free_port("127.0.0.1"))) as settings,
+            reached(settings) as server,
+        ):
+            yield server
+
+
+@asynccontextmanager
+async def reached(settings: Settings) -> AsyncIterator[Server]:
+    """The Runstone that runs with these settings."""
+    assert settings.database_url is not None
+    door = Door(settings.host, settings.port, settings.token_path.read_text().strip())
+    with connected(door) as client:
+        async with open_pool(settings.database_url, size_max=4, statement_timeout_s=600, name="benchmark") as pool:
+            yield Server(settings, door, client, pool, await _scope(pool, door))
 
 
 async def _scope(pool: Pool, door: Door) -> Scope:

@@ -86,8 +86,12 @@ async def _measure(runstone: Server, load: Generating, seconds: float, per_s: fl
         for task in keeping:
             task.cancel()
     idle = await memory.idle_percent(runstone)
-    await live.expect(runstone, run_ids, outcome.answered)
-    return _section(samples, outcome, idle)
+    section = _section(samples, outcome, idle)
+    requests = sum(outcome.answered)
+    with section.trying("read back"):
+        await live.expect(runstone, run_ids, outcome.answered)
+        section.add("read back", f"all {requests * live.KEYS:,} points of {requests:,} requests, once each")
+    return section
 
 
 async def _sample(runstone: Server, samples: Samples) -> None:
@@ -107,13 +111,18 @@ async def _keep_alive(runstone: Server, run_ids: Sequence[str]) -> None:
 
 
 def _section(samples: Samples, outcome: Outcome, idle: dict[str, float]) -> Section:
-    requests = sum(outcome.answered)
     section = Section(
         f"Soak: {live.RUNS} runs x {live.KEYS} metrics, one step a request",
-        f"{requests:,} requests were acknowledged and {requests * live.KEYS:,} points read back and compared; "
-        f"{len(outcome.failures)} failed. Slope: least squares after the warm-up.",
+        f"Resident memory, sampled every {SAMPLE_S:g} seconds; MiB/hour by least squares, without the warm-up. What "
+        "was acknowledged is read back.",
     )
-    section.add("load", requests_per_s=outcome.per_s, p50_ms=outcome.p50_ms, p99_ms=outcome.p99_ms)
+    section.add(
+        "load",
+        " ".join(outcome.failures)[:300],
+        requests_per_s=outcome.per_s,
+        p50_ms=outcome.p50_ms,
+        p99_ms=outcome.p99_ms,
+    )
     for package, name in memory.PROCESSES.items():
         mib, slope = samples.mib[package], samples.slope(package)
         slopes = {} if slope is None else {"MiB_per_hour": slope}

@@ -1,10 +1,12 @@
 """Other tracking servers, where a venv has them: each on a database of its own in the same Postgres."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, TypeAlias
+
+import psutil
 
 from benchmarks import limits
 from benchmarks.peers import fasttrackml, mlflow
@@ -36,6 +38,7 @@ async def started(server: Server, venv: Path | None) -> AsyncIterator[tuple[list
         ]
         there = {name for name, *_ in databases}
         absent += [(name, "not measured: no --peers venv has it") for name, *_ in KNOWN if name not in there]
+        stack.callback(end_all_in, folder)
         keeper = await stack.enter_async_context(keeping())
         for name, start, url in databases:
             try:
@@ -43,3 +46,11 @@ async def started(server: Server, venv: Path | None) -> AsyncIterator[tuple[list
             except CannotStart as error:
                 absent.append((name, in_a_line(error)))
         yield running, absent
+
+
+def end_all_in(folder: Path) -> None:
+    """End what the peers have started and left behind: every process that stands in this folder of ours."""
+    for process in psutil.process_iter(["cwd"]):
+        if process.info["cwd"] == str(folder):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()

@@ -13,7 +13,8 @@ from deploy.local.keep import Keeper, Program, answers
 NAME: Final = "MLflow"
 PROGRAM: Final = "mlflow"  # of the venv
 DATABASE: Final = "mlflow"
-START_S: Final = 180.0  # it migrates its database first
+NO_JOBS: Final = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # its job runners use CPU that others need
+START_S: Final = 420.0  # it migrates its database first
 
 
 async def start(keeper: Keeper, venv: Path, database_url: str, folder: Path) -> Peer:
@@ -28,10 +29,11 @@ async def start(keeper: Keeper, venv: Path, database_url: str, folder: Path) -> 
                 "--artifacts-destination", str(folder / "mlflow"), "--host", "127.0.0.1", "--port", str(port),
             ),
             log=folder / "mlflow.log",
-            env={**os.environ, "PATH": f"{venv / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": ""},
+            env={**os.environ, "PATH": f"{venv / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": "", **NO_JOBS},
             cwd=folder,
             ready=partial(answers, f"http://127.0.0.1:{port}/health"),
             start_s=START_S,
+            stop_s=10.0,
             attempts=1,
         )
     )  # fmt: skip
