@@ -31,6 +31,7 @@ OPTIONS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
+    "autovacuum_naptime": "10s",  # blocks of points come and go; in a minute their table would grow tenfold
     "shared_preload_libraries": "pg_stat_statements",
     "timezone": "UTC",
     "log_timezone": "UTC",
