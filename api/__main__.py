@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.app import make_app
-from api.live_transport import SocketProtocol, WithoutTargets
+from api.live_transport import SocketProtocol, WithoutSockets
 from settings import Settings, SettingsError
 
 REQUEST_HEAD_TIMEOUT_S: Final = 10.0
@@ -58,7 +58,7 @@ def main(settings: Settings) -> None:
     """Serve on the settings' host and port."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines hold presigned addresses
-    logging.getLogger("uvicorn.error").addFilter(WithoutTargets())
+    logging.getLogger("uvicorn.error").addFilter(WithoutSockets())
     serve(make_app(settings), settings)
 
 

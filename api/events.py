@@ -25,14 +25,6 @@ from db.runs import Selection
 READ_AT_ONCE: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
-class News:
-    """An event, and what it looks like to those who ask the same of it."""
-
-    event: Event
-    texts: Texts
-
-
 @strawberry.type(
     description="Something that happened to a run. The first message of a subscription without `after` has no run."
 )
@@ -48,7 +40,7 @@ class RunEvent:
     run: Run | None = strawberry.field(description="The run as it is when the event is sent.")
     seq: strawberry.Private[int]
     cursor_key: strawberry.Private[bytes]
-    news: strawberry.Private[News | None] = None
+    texts: strawberry.Private[Texts]
 
     @classmethod
     def beginning(cls, seq: int, cursor_key: bytes) -> "RunEvent":
@@ -65,11 +57,11 @@ class RunEvent:
             run=None,
             seq=seq,
             cursor_key=cursor_key,
+            texts=Texts(),
         )
 
     @classmethod
-    def from_news(cls, news: News, cursor_key: bytes) -> "RunEvent":
-        event = news.event
+    def from_row(cls, event: Event, cursor_key: bytes) -> "RunEvent":
         return cls(
             kind=event.kind,
             at=event.at,
@@ -82,7 +74,7 @@ class RunEvent:
             run=Run.from_row(event.run),
             seq=event.seq,
             cursor_key=cursor_key,
-            news=news,
+            texts=Texts(),
         )
 
     @strawberry.field(description="Give it as `after` to continue exactly behind this event.")
@@ -94,10 +86,6 @@ class RunEvent:
         """Whether it looks the same for everybody who may see it."""
         return False
 
-    def shared(self) -> Texts | None:
-        """Where texts of this event are kept, for everybody who may see it."""
-        return None if self.news is None else self.news.texts
-
 
 def _decode(cursor_key: bytes, cursor: str) -> int:
     body = opened(signing_key(cursor_key, ["runEvents"]), cursor)
@@ -106,7 +94,15 @@ def _decode(cursor_key: bytes, cursor: str) -> int:
     return int(body)
 
 
-async def _read(pool: Pool, after: int, upto: int | None) -> Step[int, News] | None:
+@dataclass(frozen=True, slots=True)
+class _News:
+    """An event, and what is sent of it."""
+
+    event: Event
+    message: RunEvent
+
+
+async def _read(pool: Pool, cursor_key: bytes, after: int, upto: int | None) -> Step[int, _News] | None:
     """The events behind a number; None when there are none."""
     if upto is None:
         await events.number(pool)
@@ -114,7 +110,7 @@ async def _read(pool: Pool, after: int, upto: int | None) -> Step[int, News] | N
     (await events.bounds(pool)).check(after)
     if not found:
         return None
-    return Step([News(event, Texts()) for event in found], found[-1].seq)
+    return Step([_News(event, RunEvent.from_row(event, cursor_key)) for event in found], found[-1].seq)
 
 
 async def _start(pool: Pool, cursor_key: bytes, after: str | None) -> int:
@@ -160,12 +156,12 @@ class EventSubscription:
         selection = _chosen(select)
         deps, scope = info.context.deps, info.context.scope
         seq = await _start(deps.pool, deps.cursor_key, after)
-        with deps.live.line("runEvents", None, partial(_read, deps.pool), ge) as line:
+        with deps.live.line("runEvents", None, partial(_read, deps.pool, deps.cursor_key), ge) as line:
             if after is None:
                 yield RunEvent.beginning(seq, deps.cursor_key)
             while True:
                 step = await line.behind(seq)
                 for news in step.messages:
                     if news.event.is_visible(scope) and _is_in(selection, news.event):
-                        yield RunEvent.from_news(news, deps.cursor_key)
+                        yield news.message
                 seq = step.position

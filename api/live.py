@@ -167,14 +167,22 @@ class Texts:
     """What an item looks like to those who ask the same of it: made once, however many wait for it."""
 
     def __init__(self) -> None:
-        self._made: dict[Hashable, str] = {}
-        self._flights: Flights[Hashable, str] = Flights()
+        self._made: dict[Hashable, str | asyncio.Future[str]] = {}
 
-    async def get(self, key: Hashable, make: Callable[[], Awaitable[str]]) -> str:
+    async def get(self, key: Hashable, make: Callable[[], str | Awaitable[str]]) -> str:
         """The text of this key."""
-        text = self._made.get(key)
-        if text is None:
-            text = self._made[key] = await self._flights.once(key, make)
+        found = self._made.get(key)
+        if found is None:
+            made = make()
+            found = self._made[key] = made if isinstance(made, str) else asyncio.ensure_future(made)
+        if isinstance(found, str):
+            return found
+        try:
+            text = await asyncio.shield(found)
+        except Exception:
+            self._made.pop(key, None)
+            raise
+        self._made[key] = text
         return text
 
 
@@ -222,7 +230,7 @@ Read = Callable[[P, P | None], Awaitable[Step[P, M] | None]]
 class Line(Generic[P, M]):
     """Reads once for all who ask the same: who stands at the same position gets the same messages.
 
-    Who is behind the others is led to where they stand, so that they go on together.
+    The line itself reads on from the farthest position, its tip. Who is behind is led to the tip, and waits there.
     """
 
     def __init__(self, hub: Hub, bell: Bell, read: Read[P, M], reaches: Callable[[P, P], bool]) -> None:
@@ -230,64 +238,91 @@ class Line(Generic[P, M]):
         self._bell = bell
         self._read = read
         self._reaches = reaches
-        self._tip: P | None = None  # the farthest position that was read
+        self._tip: P | None = None
         self._steps: OrderedDict[P, Step[P, M]] = OrderedDict()
         self._flights: Flights[P, Step[P, M] | None] = Flights()
-        self._looked_s = 0.0
+        self._moved = Bell()
+        self._failure: Exception | None = None
+        self._leading = asyncio.ensure_future(self._lead())
 
     async def behind(self, position: P) -> Step[P, M]:
-        """The next messages behind the position, as soon as there are some. Raises `Unavailable` after a while."""
-        loop = asyncio.get_running_loop()
-        given_up_s = loop.time() + PATIENCE_S
+        """The next messages behind the position, as soon as there are some.
+
+        Raises what reading raised; `Unavailable` only when somebody who is behind has waited for long.
+        """
+        given_up_s = asyncio.get_running_loop().time() + PATIENCE_S
+        while True:
+            moved = self._moved.next()
+            step = self._steps.get(position)
+            if step is None and position != self._tip:
+                step = await self._caught_up(position, given_up_s)
+            if step is not None:
+                return step
+            if self._failure is not None:
+                raise self._failure
+            if position == self._tip:
+                await moved.wait()
+
+    async def _caught_up(self, position: P, given_up_s: float) -> Step[P, M] | None:
+        """The next messages of somebody who is not at the tip; None when there are none, or the database is away."""
+        try:
+            return await self._flights.once(position, partial(self._follow, position))
+        except Exception as error:
+            if not isinstance(errors.known(error), Unavailable) or asyncio.get_running_loop().time() > given_up_s:
+                raise
+            await asyncio.sleep(RETRY_S)
+            return None
+
+    async def _follow(self, position: P) -> Step[P, M] | None:
+        """Go on to the tip, but no further; who is ahead of the tip, or the first, makes a new tip."""
+        tip = self._tip
+        if tip is None or not self._reaches(tip, position):
+            step = await self._look(position)
+            self._bell.ring()  # for what came while there was another tip
+            return step
+        step = await self._read_now(position, tip)
+        return self._keep(position, step or Step([], tip))  # without a step it is the same place by another name
+
+    async def _lead(self) -> None:
+        """Move the tip whenever the bell rings."""
         while True:
             rung = self._bell.next()
-            step = self._steps.get(position)
-            if step is not None:
-                return step
             try:
-                step = await self._flights.once(position, partial(self._look, position))
-            except Exception as error:
-                if not isinstance(errors.known(error), Unavailable) or loop.time() > given_up_s:
-                    raise
-                await asyncio.sleep(RETRY_S)
-                continue
-            if step is not None:
-                return step
-            await rung.wait()
-            given_up_s = loop.time() + PATIENCE_S
+                step = None if self._tip is None else await self._look(self._tip)
+            except Exception as error:  # noqa: BLE001 - raised for everybody who waits
+                if isinstance(errors.known(error), Unavailable):
+                    await asyncio.sleep(RETRY_S)
+                    continue
+                self._failure = error
+                self._moved.ring()
+                return
+            if step is None:
+                await rung.wait()
+            else:
+                self._moved.ring()
+                await asyncio.sleep(PACE_S)  # what comes in quick succession is read together
 
     async def _look(self, position: P) -> Step[P, M] | None:
-        tip = self._tip
-        leads = tip is not None and tip != position and self._reaches(tip, position)
-        if leads:
-            step = await self._read_now(position, tip)
-            if step is None:  # the same place by another name
-                assert tip is not None
-                step = Step([], tip)
-        else:
-            await self._pace()
-            step = await self._read_now(position, None)
-            end = position if step is None else step.position
-            if tip is None or self._reaches(end, tip):
-                self._tip = end
-        if step is not None:
-            self._steps[position] = step
-            if len(self._steps) > STEPS_KEPT:
-                self._steps.popitem(last=False)
+        """What is behind the position now, however far that is."""
+        step = await self._read_now(position, None)
+        end = position if step is None else step.position
+        if self._tip is None or self._reaches(end, self._tip):
+            self._tip = end
+        return None if step is None else self._keep(position, step)
+
+    def _keep(self, position: P, step: Step[P, M]) -> Step[P, M]:
+        self._steps[position] = step
+        if len(self._steps) > STEPS_KEPT:
+            self._steps.popitem(last=False)
         return step
 
     async def _read_now(self, position: P, upto: P | None) -> Step[P, M] | None:
         async with self._hub.reading:
             return await self._read(position, upto)
 
-    async def _pace(self) -> None:
-        """Let what comes in quick succession be read together."""
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(max(0.0, self._looked_s + PACE_S - loop.time()))
-        self._looked_s = loop.time()
-
     def close(self) -> None:
         """Nobody asks any more."""
+        self._leading.cancel()
         self._flights.cancel()
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncGenerator, Hashable
+from collections.abc import AsyncGenerator, Awaitable, Hashable
 from functools import partial
 from inspect import isawaitable
 from typing import Any, Final, Protocol, cast
@@ -43,12 +43,11 @@ RETRIES_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # when the database does not 
 class Item(Protocol):
     """What a subscription sends."""
 
+    texts: Texts
+
     @property
     def is_same_for_all(self) -> bool:
         """Whether it looks the same for everybody who may see it."""
-
-    def shared(self) -> Texts | None:
-        """Where its texts are kept; None when nobody shares it."""
 
 
 class Operation:
@@ -57,6 +56,7 @@ class Operation:
     def __init__(self, deps: Deps, schema: GraphQLSchema, documents: Documents, scope: Scope, asked: Asked) -> None:
         self._deps = deps
         self._scope = scope
+        self._request_id = secrets.token_hex(8)
         document = documents.find(asked.query).node
         operation = get_operation_ast(document, asked.operation_name)
         if operation is None:
@@ -84,7 +84,7 @@ class Operation:
 
     def _context(self) -> Context:
         """A new one for each item, because what its dataloaders know grows old."""
-        return Context(self._deps, self._scope, secrets.token_hex(8))
+        return Context(self._deps, self._scope, self._request_id)
 
     async def items(self) -> AsyncGenerator[Item, None]:
         """What is subscribed to. Raises `Refused` when its arguments are wrong."""
@@ -96,34 +96,38 @@ class Operation:
 
     async def text(self, item: Item) -> str:
         """The item as this operation selects it."""
-        texts = item.shared()
-        if texts is None:
-            return await self._made(item)
         key = (self._asked, None if item.is_same_for_all else self._viewer)
-        return await texts.get(key, partial(self._made, item))
+        return await item.texts.get(key, partial(self._made, item))
 
-    async def _made(self, item: Item) -> str:
-        """The answer as JSON; when the database does not answer, it is waited for, so that no item is lost."""
+    def _made(self, item: Item) -> str | Awaitable[str]:
+        """The answer as JSON, at once when nothing has to be asked for."""
+        running = self._executed(item)
+        return self._waited_for(item, running) if isawaitable(running) else self._encoded(running)
+
+    async def _waited_for(self, item: Item, running: Awaitable[ExecutionResult]) -> str:
+        """The answer; when the database does not answer, it is waited for, so that no item is lost."""
+        result = await running
         for pause_s in RETRIES_S:
-            result, context = await self._executed(item)
             if not any(_is_passing(error) for error in result.errors or ()):
                 break
             await asyncio.sleep(pause_s)
+            running_again = self._executed(item)
+            result = await running_again if isawaitable(running_again) else running_again
+        return self._encoded(result)
+
+    def _executed(self, item: Item) -> ExecutionResult | Awaitable[ExecutionResult]:
+        executor = self._executor.build_per_event_executor(item)
+        executor.context_value = self._context()
+        return execute_subscription_event(executor)
+
+    def _encoded(self, result: ExecutionResult) -> str:
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
-            answer["errors"] = errors.shown(result.errors, context.request_id)
+            answer["errors"] = errors.shown(result.errors, self._request_id)
         try:
             return orjson.dumps(answer).decode()
         except TypeError:  # a message that quotes half of a surrogate pair, which only escaped JSON can hold
             return json.dumps(answer)
-
-    async def _executed(self, item: Item) -> tuple[ExecutionResult, Context]:
-        context = self._context()
-        executor = self._executor.build_per_event_executor(item)
-        executor.context_value = context
-        running = execute_subscription_event(executor)
-        result = await running if isawaitable(running) else running
-        return result, context
 
 
 def _is_passing(error: GraphQLError) -> bool:

@@ -30,8 +30,9 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.transport.abort()
 
 
-class WithoutTargets(logging.Filter):
-    """Leaves out uvicorn's line for each socket, which holds the address as it was asked for."""
+class WithoutSockets(logging.Filter):
+    """Leaves out what uvicorn notes of each socket, such as the address as it was asked for."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return '"WebSocket %s"' not in str(record.msg)
+        message = str(record.msg)
+        return record.levelno > logging.INFO or not ('"WebSocket %s"' in message or message.startswith("connection "))

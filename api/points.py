@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -20,16 +19,6 @@ from db.pool import Pool
 
 RUNS_MAX: Final = 100
 KEYS_MAX: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """New points of a run, and the position behind them; it is the same for everybody who asks the same."""
-
-    run_id: UUID
-    parts: Sequence[Part]
-    position: Position
-    texts: Texts
 
 
 @strawberry.type(
@@ -61,10 +50,11 @@ class FreshSeries:
 @strawberry.type(description="New points of a run. The first message of a subscription without `after` has no run.")
 class FreshPoints:
     run_id: strawberry.ID | None = strawberry.field(description="The run; null where the subscription begins.")
-    message: strawberry.Private[Message | None]
+    parts: strawberry.Private[Sequence[Part]]
     position: strawberry.Private[Position]
     cursor_key: strawberry.Private[bytes]
     encoding: strawberry.Private[ColumnEncoding]
+    texts: strawberry.Private[Texts]
 
     @strawberry.field(description="Give it as `after` to continue exactly behind these points.")
     def after(self) -> Cursor:
@@ -72,17 +62,12 @@ class FreshPoints:
 
     @strawberry.field(description="The metrics that have new points.")
     def series(self) -> list[FreshSeries]:
-        parts = () if self.message is None else self.message.parts
-        return [FreshSeries(key=part.key, part=part, encoding=self.encoding) for part in parts]
+        return [FreshSeries(key=part.key, part=part, encoding=self.encoding) for part in self.parts]
 
     @property
     def is_same_for_all(self) -> bool:
         """Whether it looks the same for everybody who may see it."""
         return True
-
-    def shared(self) -> Texts | None:
-        """Where texts of this message are kept, for everybody who may see it."""
-        return None if self.message is None else self.message.texts
 
 
 def encode(cursor_key: bytes, position: Position) -> Cursor:
@@ -111,22 +96,38 @@ def decode(cursor_key: bytes, cursors: Sequence[str]) -> dict[UUID, Read]:
     return found
 
 
-async def _read(
-    pool: Pool, reader: Reader, position: Position, upto: Position | None
-) -> Step[Position, Message] | None:
-    """The messages behind the position; None when there is nothing."""
-    found = await reader.behind(pool, position, upto)
-    if not found:
-        return None
-    messages: list[Message] = []
-    reads: dict[UUID, Read] = dict(position.runs)
-    for fresh in found:
-        reads[fresh.run_id] = fresh.read
-        position = Position(dict(reads))
-        if fresh.parts:
-            messages.append(Message(fresh.run_id, fresh.parts, position, Texts()))
-    points.check_size(position)
-    return Step(messages, position)
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Reads new points for everybody who asks for the same metrics in the same encoding."""
+
+    pool: Pool
+    reader: Reader
+    cursor_key: bytes
+    encoding: ColumnEncoding
+
+    async def read(self, position: Position, upto: Position | None) -> Step[Position, FreshPoints] | None:
+        """The messages behind the position; None when there is nothing."""
+        found = await self.reader.behind(self.pool, position, upto)
+        if not found:
+            return None
+        messages: list[FreshPoints] = []
+        for fresh in found:
+            position = Position({**position.runs, fresh.run_id: fresh.read})
+            if fresh.parts:
+                messages.append(self.message(position, fresh.run_id, fresh.parts))
+        points.check_size(position)
+        return Step(messages, position)
+
+    def message(self, position: Position, run_id: UUID | None = None, parts: Sequence[Part] = ()) -> FreshPoints:
+        """What is sent of these points; without a run only where the subscription begins."""
+        return FreshPoints(
+            run_id=None if run_id is None else strawberry.ID(str(run_id)),
+            parts=parts,
+            position=position,
+            cursor_key=self.cursor_key,
+            encoding=self.encoding,
+            texts=Texts(),
+        )
 
 
 async def _start(info: Info, run_ids: Sequence[UUID], after: Sequence[str] | None, from_start: bool) -> Position:
@@ -182,21 +183,13 @@ class PointSubscription:
         position = await _start(info, asked, after, from_start)
         points.check_size(position)
         deps, metrics = info.context.deps, sorted(set(keys))
-        read = partial(_read, deps.pool, Reader(metrics))
+        source = _Source(deps.pool, Reader(metrics), deps.cursor_key, encoding)
         key = ("points", tuple(asked), tuple(metrics), encoding)
-        with deps.live.line(key, asked, read, Position.reaches) as line:
+        with deps.live.line(key, asked, source.read, Position.reaches) as line:
             if after is None:
-                yield FreshPoints(
-                    run_id=None, message=None, position=position, cursor_key=deps.cursor_key, encoding=encoding
-                )
+                yield source.message(position)
             while True:
                 step = await line.behind(position)
                 for message in step.messages:
-                    yield FreshPoints(
-                        run_id=strawberry.ID(str(message.run_id)),
-                        message=message,
-                        position=message.position,
-                        cursor_key=deps.cursor_key,
-                        encoding=encoding,
-                    )
+                    yield message
                 position = step.position
