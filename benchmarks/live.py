@@ -15,9 +15,10 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 import orjson
+import psutil
 from numpy.typing import NDArray
 
-from benchmarks import limits, points
+from benchmarks import limits, memory, points
 from benchmarks.bench import Bench
 from benchmarks.load import Load, Outcome, Talk
 from benchmarks.peers import fasttrackml, mlflow, mlflow_client
@@ -110,14 +111,15 @@ async def measure(bench: Bench) -> Section:
         f"Live: {RUNS} runs x {KEYS} metrics, one step a request",
         f"{CONNECTIONS} connections with one request in flight each. Paced: the latency when requests come at "
         f"{PACE:.0%} of the rate just measured; at the full rate it only tells how long the queue is. Every "
-        "acknowledged point is read back. Busy: the part of a core that the load generator itself used.",
+        "acknowledged point is read back. CPU: of the HTTP server's process, a request. Busy: the part of a core that "
+        "the load generator itself used.",
     )
     found: dict[str, list[Figures]] = {}
     async with echoing(bench.server) as echo:
-        for _ in range(bench.choose(full=5, quick=3)):
-            found.setdefault(ECHO, []).append(await _echo(bench, echo))
+        for _ in range(bench.choose(full=5, quick=2)):
+            found.setdefault(ECHO, []).append(await _echo(bench, *echo))
             found.setdefault(OURS, []).append(await _ours(bench, LOG, {}))
-            found.setdefault(SDK, []).append(await _ours(bench, document("Flush"), FLUSH))
+            found.setdefault(SDK, []).append(await _ours(bench, document("Flush"), FLUSH, paced=not bench.quick))
             found.setdefault(BLOCKS, []).append(await _blocks(bench, grouped=False))
             found.setdefault(GROUPED, []).append(await _blocks(bench, grouped=True))
     for name, figures in found.items():
@@ -144,6 +146,7 @@ class Figures:
 
     most: Outcome
     paced: Outcome | None = None
+    cpu_us: float | None = None  # of the server's process, a request
 
 
 def _add(section: Section, name: str, figures: Sequence[Figures], note: str = "") -> None:
@@ -153,6 +156,7 @@ def _add(section: Section, name: str, figures: Sequence[Figures], note: str = ""
         "p99_ms": [each.most.p99_ms for each in figures],
         "paced_p50_ms": [each.paced.p50_ms for each in figures if each.paced],
         "paced_p99_ms": [each.paced.p99_ms for each in figures if each.paced],
+        "CPU_us": [each.cpu_us for each in figures if each.cpu_us is not None],
         "busy": [each.most.busy for each in figures if each.most.busy],
     }
     section.add(name, note, **{column: samples for column, samples in columns.items() if samples})
@@ -175,30 +179,34 @@ def talkers(door: Door, query: str, more: dict[str, Any], run_ids: Sequence[str]
     return made
 
 
-async def _ours(bench: Bench, query: str, more: dict[str, Any]) -> Figures:
+async def _ours(bench: Bench, query: str, more: dict[str, Any], *, paced: bool = True) -> Figures:
     """One repetition on new runs."""
-    most = await _logged(bench, query, more)
-    paced = await _logged(bench, query, more, per_s=most.per_s * PACE)
-    return Figures(most, paced)
+    most, cpu_us = await _logged(bench, query, more)
+    slower, _ = await _logged(bench, query, more, per_s=most.per_s * PACE) if paced else (None, None)
+    return Figures(most, slower, cpu_us)
 
 
-async def _logged(bench: Bench, query: str, more: dict[str, Any], per_s: float | None = None) -> Outcome:
+async def _logged(bench: Bench, query: str, more: dict[str, Any], per_s: float | None = None) -> tuple[Outcome, float]:
     """Drive the load, then read back what was acknowledged. Raises `Refused` when a point is missing or too much."""
     server = bench.server
     run_ids = [await server.create_run() for _ in range(RUNS)]
-    load = Load(
-        server.door,
-        talkers(server.door, query, more, run_ids, b"LogMetricsPayload"),
-        seconds=bench.choose(full=8, quick=3),
-        warm_up_s=1.0,
-        per_s=per_s,
-    )
+    given = talkers(server.door, query, more, run_ids, b"LogMetricsPayload")
+    outcome, cpu_us = await _driven(bench, server.door, given, server.process("api"), per_s)
+    await expect(server, run_ids, outcome.answered)
+    await bench.settle(run_ids)
+    return outcome, cpu_us
+
+
+async def _driven(
+    bench: Bench, door: Door, given: Sequence[Steps], process: psutil.Process, per_s: float | None = None
+) -> tuple[Outcome, float]:
+    """What came of the load, and the microseconds of CPU that each request took of the server's process."""
+    before = memory.cpu_s(process)
+    load = Load(door, given, seconds=bench.choose(full=8, quick=3), warm_up_s=1.0, per_s=per_s)
     outcome = await bench.load.drive(load)
     if outcome.failures:
         raise Refused(outcome.failures[0])
-    await expect(server, run_ids, outcome.answered)
-    await server.finish(run_ids)
-    return outcome
+    return outcome, (memory.cpu_s(process) - before) / sum(outcome.answered) * 1e6
 
 
 async def expect(server: Server, run_ids: Sequence[str], answered: Sequence[int]) -> None:
@@ -223,12 +231,11 @@ async def _compare(server: Server, run_id: str, answered: Sequence[int], numbers
 
 
 @asynccontextmanager
-async def echoing(server: Server) -> AsyncIterator[Door]:
+async def echoing(server: Server) -> AsyncIterator[tuple[Door, psutil.Process]]:
     """The echo, served as the api is."""
     settings = replace(server.settings, port=free_port("127.0.0.1"))
-    door = replace(server.door, port=settings.port)
     async with keeping() as keeper:
-        await keeper.start(
+        child = await keeper.start(
             Program(
                 name="The echo",
                 argv=(sys.executable, "-P", "-m", "benchmarks.echo"),
@@ -237,18 +244,16 @@ async def echoing(server: Server) -> AsyncIterator[Door]:
                 ready=partial(answers, settings.url),
             )
         )
-        yield door
+        assert child.process is not None
+        yield replace(server.door, port=settings.port), psutil.Process(child.process.pid)
 
 
-async def _echo(bench: Bench, door: Door) -> Figures:
+async def _echo(bench: Bench, door: Door, process: psutil.Process) -> Figures:
+    """One repetition; the echo has what is looked for in each answer, since it is in the request."""
     given = talkers(door, LOG, {}, [new_writer() for _ in range(RUNS)], b"LogMetricsPayload")
-    seconds = bench.choose(full=8, quick=3)
-    most = await bench.load.drive(Load(door, given, seconds=seconds, warm_up_s=1.0))
-    paced = await bench.load.drive(Load(door, given, seconds=seconds, warm_up_s=1.0, per_s=most.per_s * PACE))
-    for outcome in (most, paced):
-        if outcome.failures:
-            raise Refused(outcome.failures[0])
-    return Figures(most, paced)
+    most, cpu_us = await _driven(bench, door, given, process)
+    paced, _ = await _driven(bench, door, given, process, per_s=most.per_s * PACE)
+    return Figures(most, paced, cpu_us)
 
 
 async def _blocks(bench: Bench, *, grouped: bool) -> Figures:

@@ -24,12 +24,13 @@ async def idle_percent(server: Server) -> dict[str, float]:
     """What each process uses of a core while nobody asks anything."""
     await asyncio.sleep(SETTLE_S)
     processes = {package: server.process(package) for package in PROCESSES}
-    before = {package: _cpu_s(process) for package, process in processes.items()}
+    before = {package: cpu_s(process) for package, process in processes.items()}
     await asyncio.sleep(IDLE_S)
-    return {package: (_cpu_s(process) - before[package]) / IDLE_S * 100 for package, process in processes.items()}
+    return {package: (cpu_s(process) - before[package]) / IDLE_S * 100 for package, process in processes.items()}
 
 
-def _cpu_s(process: psutil.Process) -> float:
+def cpu_s(process: psutil.Process) -> float:
+    """Seconds of CPU that the process has used."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
