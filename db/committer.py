@@ -144,7 +144,8 @@ APPEND = """
 
 
 # The same for writers and keysets that come for the first time, in runs whose attempt is open: the writers are bound to
-# it. The attempts are locked in the order in which others lock them.
+# it. Attempts are locked before writers, and each in the order of ids, as whoever ends an attempt does; what `standing`
+# asks of `open` makes it so.
 ADMIT_AND_APPEND = """
     with open as materialized (
         select attempt.run_id, attempt.number
@@ -173,7 +174,7 @@ ADMIT_AND_APPEND = """
     ), standing as materialized (
         select id, run_id, attempt, next_seq, ended_at
         from writer
-        where id = any ($1::uuid[])
+        where id = any ($1::uuid[]) and (select count(*) from open) is not null
         order by id
         for no key update
     ), accepted as materialized (
