@@ -170,6 +170,13 @@ class TimedOut(RunstoneError):
     retryable = True
 
 
+class SlowConsumer(RunstoneError):
+    """The subscription was cut because its messages were not taken; continue behind the last one."""
+
+    code = "SLOW_CONSUMER"
+    retryable = True
+
+
 class Unavailable(RunstoneError):
     """The server, or a part of it, does not answer now."""
 
@@ -224,6 +231,7 @@ BY_CODE: Mapping[str, type[RunstoneError]] = {
         UploadExpired,
         QuotaExceeded,
         TimedOut,
+        SlowConsumer,
         Unavailable,
         Internal,
     )
