@@ -4,18 +4,48 @@ import asyncio
 import gc
 import logging
 import sys
-from typing import Final
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.app import make_app
+from api.guard import SAFE
 from api.live_transport import SocketProtocol, WithoutSockets
 from settings import Settings, SettingsError
 
 REQUEST_HEAD_TIMEOUT_S: Final = 10.0
 CONNECTIONS_MAX: Final = 10_000  # each training that logs keeps one open
+
+
+class WholeAnswer:
+    """A transport that keeps the head of an answer until its body comes: one packet, one call of the system."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Send it, or keep it when it is the head."""
+        if not self._head and data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100"):
+            self._head = data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def flush(self) -> None:
+        """Send a head that has no body."""
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        """Close the connection when all is sent."""
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class Protocol(HttpToolsProtocol):
@@ -40,6 +70,13 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._forget_head()
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.transport = cast(asyncio.Transport, WholeAnswer(self.transport))
+
+    def on_response_complete(self) -> None:
+        if self.cycle is not None and isinstance(self.cycle.transport, WholeAnswer):
+            self.cycle.transport.flush()
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_head()
@@ -81,6 +118,7 @@ def serve(app: ASGIApp, settings: Settings) -> None:
         access_log=False,
         proxy_headers=False,  # nothing asks for the client's address
         server_header=False,
+        headers=SAFE,
         log_config=None,
     )
 

@@ -7,7 +7,6 @@ from typing import TypedDict
 
 import orjson
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -149,8 +148,13 @@ def routes(settings: Settings) -> list[BaseRoute]:
     ]
 
 
-def make_app(settings: Settings) -> Starlette:
+def make_app(settings: Settings) -> ASGIApp:
     """The application; it opens its connections when it starts."""
+    return Guard(ShortCut(make_router(settings)), settings)
+
+
+def make_router(settings: Settings) -> Starlette:
+    """The routes, with what they need while they are served."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
@@ -160,7 +164,6 @@ def make_app(settings: Settings) -> Starlette:
             async with open_sockets(deps, schema._schema, documents) as sockets:
                 yield {"deps": deps, "endpoint": endpoint, "sockets": sockets}
 
-    layers = [Middleware(Guard, settings=settings), Middleware(ShortCut)]
-    app = Starlette(routes=routes(settings), lifespan=lifespan, middleware=layers)
-    app.router.redirect_slashes = False
-    return app
+    router = Starlette(routes=routes(settings), lifespan=lifespan)
+    router.router.redirect_slashes = False
+    return router

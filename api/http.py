@@ -4,8 +4,7 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import orjson
@@ -44,29 +43,34 @@ class Load:
     """What a process works on. More is refused at once, so that what was taken is answered in time."""
 
     def __init__(self, requests_max: int = REQUESTS_MAX, bytes_max: int = REQUEST_BYTES_MAX) -> None:
-        self._requests_left = requests_max
-        self._bytes_left = bytes_max
+        self.requests_left = requests_max
+        self.bytes_left = bytes_max
 
-    @contextmanager
-    def request(self) -> Iterator[Callable[[int], None]]:
-        """Take one request, and by the given function the bytes of its body. Raises `Unavailable`."""
-        if self._requests_left == 0:
+
+class Taken:
+    """One request of the load, and the bytes of its body, until it is given back."""
+
+    __slots__ = ("_load", "_size_bytes")
+
+    def __init__(self, load: Load) -> None:
+        """Raises `Unavailable`."""
+        if load.requests_left <= 0:
             raise _overloaded()
-        taken_bytes = 0
+        load.requests_left -= 1
+        self._load = load
+        self._size_bytes = 0
 
-        def take(size_bytes: int) -> None:
-            nonlocal taken_bytes
-            if size_bytes > self._bytes_left:
-                raise _overloaded()
-            self._bytes_left -= size_bytes
-            taken_bytes += size_bytes
+    def take(self, size_bytes: int) -> None:
+        """Count more bytes. Raises `Unavailable`."""
+        if size_bytes > self._load.bytes_left:
+            raise _overloaded()
+        self._load.bytes_left -= size_bytes
+        self._size_bytes += size_bytes
 
-        self._requests_left -= 1
-        try:
-            yield take
-        finally:
-            self._requests_left += 1
-            self._bytes_left += taken_bytes
+    def give_back(self) -> None:
+        """The request is answered."""
+        self._load.requests_left += 1
+        self._load.bytes_left += self._size_bytes
 
 
 def _overloaded() -> Unavailable:
@@ -87,8 +91,11 @@ class GraphQLEndpoint:
         """Answer as JSON; a failure of any kind is an entry of `errors` with a code."""
         request_id = os.urandom(8).hex()
         try:
-            with self._load.request() as take:
-                answer = await self._answer(dict(scope["headers"]), receive, take, request_id)
+            taken = Taken(self._load)
+            try:
+                answer = await self._answer(dict(scope["headers"]), receive, taken.take, request_id)
+            finally:
+                taken.give_back()
             await _respond(send, 200, answer, request_id)
         except Disconnected:
             return

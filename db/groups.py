@@ -86,16 +86,16 @@ class Groups(Generic[Ask, Answer]):
         is_full = len(self._waiting) >= bounds.waiting_max or self._waiting_bytes >= bounds.waiting_bytes_max
         if self._closed or is_full:
             raise Unavailable(f"too many {self._what} wait to be stored", hint="send it again after 1 second")
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(one, size_bytes, answer)
+        loop = asyncio.get_running_loop()
+        waiting: _Waiting[Ask, Answer] = _Waiting(one, size_bytes, loop.create_future())
         self._waiting.append(waiting)
         self._waiting_bytes += size_bytes
         self._wake.set()
+        patience = loop.call_later(bounds.timeout_s, _tell, [waiting])
         try:
-            async with asyncio.timeout(bounds.timeout_s):
-                return await waiting.answer
-        except TimeoutError as error:
-            raise _unknown() from error
+            return await waiting.answer
+        finally:
+            patience.cancel()
 
     def _close(self) -> None:
         """Take no more; `_run` ends when nothing waits."""

@@ -190,7 +190,7 @@ class Recorder:
 
     async def _require_append(self, scope: Scope, run_id: UUID) -> None:
         """A run never changes its project or owner, so its row is asked once."""
-        owner = await self._owners.find(run_id, lambda: _owner(self._pool, run_id))
+        owner = self._owners.get(run_id) or await self._owners.find(run_id, lambda: _owner(self._pool, run_id))
         if not access.allows(scope, Action.APPEND, *owner):
             access.require(scope, Action.APPEND, f"run {run_id}", *owner)
 

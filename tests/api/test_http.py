@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from api.app import make_app
+from api.app import ShortCut, make_router
+from api.guard import Guard
 from settings import Settings
 from tests.conftest import Client, Server
 
@@ -242,8 +243,9 @@ async def test_pages_can_be_switched_off(server: Server) -> None:
 @asynccontextmanager
 async def client_of(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """A client of another API process with other settings, inside this one."""
-    app = make_app(settings)
-    async with app.router.lifespan_context(app) as state:
+    routed = make_router(settings)
+    app = Guard(ShortCut(routed), settings)
+    async with routed.router.lifespan_context(routed) as state:
 
         async def with_state(scope: Any, receive: Any, send: Any) -> None:
             await app({**scope, "state": dict(state or {})}, receive, send)
