@@ -1,7 +1,7 @@
 """Groups: what many ask at once goes into the database together.
 
-All that comes while one group is there waits and goes into the next. It needs no clock: an idle server answers at once,
-a busy one does hundreds in one statement.
+All that comes while one group is there waits and goes into the next. An idle server answers at once, a busy one does
+hundreds in one statement.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ from db import errors
 from db.errors import Unavailable
 from db.pool import Connection, Pool
 
+GATHER_S = 0.005  # so long is a group left open while more come
+QUIET_TURNS = 2  # of the loop without anything new: nobody else is ready
 PAUSE_S = 0.2  # before asking a database again that did not answer
 
 log = logging.getLogger(__name__)
@@ -128,7 +130,7 @@ class Groups(Generic[Ask, Answer]):
         """Until there is nothing to wait for any more, or the connection is lost."""
         while not _is_lost(conn):
             await self._wake.wait()
-            await asyncio.sleep(0)  # let every request that is ready join this group
+            await self._gather()
             if group := self._take():
                 try:
                     await self._do_group(conn, group)
@@ -138,6 +140,15 @@ class Groups(Generic[Ask, Answer]):
                 return
             else:
                 self._wake.clear()
+
+    async def _gather(self) -> None:
+        """Let all who are ready join: as long as the turns of the loop bring more, for a few milliseconds."""
+        loop = asyncio.get_running_loop()
+        until_s, quiet = loop.time() + GATHER_S, 0
+        while quiet < QUIET_TURNS and len(self._waiting) < self._bounds.group_max and loop.time() < until_s:
+            count = len(self._waiting)
+            await asyncio.sleep(0)
+            quiet = 0 if len(self._waiting) > count else quiet + 1
 
     def _take(self) -> list[_Waiting[Ask, Answer]]:
         """The longest waiting, within the bounds of a group; those whose sender has left are dropped."""
