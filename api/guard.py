@@ -1,6 +1,8 @@
 """What every request passes before a route sees it: its host and its headers. And what every answer carries."""
 
+import functools
 import ipaddress
+from itertools import chain
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -11,6 +13,7 @@ from settings import LOOPBACK, Settings
 
 HEADERS_MAX: Final = 100
 HEADER_BYTES_MAX: Final = 32 * 1024
+HOSTS_KEPT: Final = 100
 
 SAFE: Final = [  # the server adds them to each answer
     ("x-content-type-options", "nosniff"),
@@ -28,6 +31,7 @@ class Guard:
         public = urlsplit(settings.url).hostname
         self._names = {*LOOPBACK, *settings.allowed_hosts, *([public] if public else [])}
         self._any_address = not settings.is_loopback
+        self._serves = functools.lru_cache(HOSTS_KEPT)(self._is_served)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 400 or 431."""
@@ -35,18 +39,18 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = scope["headers"]
-        if len(headers) > HEADERS_MAX or sum(len(name) + len(value) for name, value in headers) > HEADER_BYTES_MAX:
+        if len(headers) > HEADERS_MAX or sum(map(len, chain.from_iterable(headers))) > HEADER_BYTES_MAX:
             limit = f"at most {HEADERS_MAX} headers of {HEADER_BYTES_MAX} bytes in all"
             await PlainTextResponse(limit, 431, {"Connection": "close"})(scope, receive, send)
             return
-        hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
-        if len(hosts) != 1 or not self._serves(hosts[0]):
+        hosts = [value for name, value in headers if name == b"host"]
+        if len(hosts) != 1 or not self._serves(hosts[0].decode("latin-1")):
             text = "this server does not answer to that Host; set RUNSTONE_PUBLIC_URL or RUNSTONE_ALLOWED_HOSTS"
             await PlainTextResponse(text, 400)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _serves(self, host: str) -> bool:
+    def _is_served(self, host: str) -> bool:
         """Whether a Host header names this server: a known name, or an address when we listen on the network."""
         try:
             parts = urlsplit(f"//{host}")
