@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from arq.connections import ArqRedis
@@ -17,6 +17,9 @@ from db.pool import Pool
 from settings import Settings
 from storage.probe import Prober
 from storage.store import Store
+
+if TYPE_CHECKING:  # it needs the context itself
+    from api.known import Lists
 
 Row = TypeVar("Row")
 
@@ -112,6 +115,7 @@ class Context:
     deps: Deps
     scope: Scope
     request_id: str
+    lists: "Lists | None" = None  # the compiled ones of the document
     _loaders: Loaders | None = field(default=None, init=False)
 
     @property

@@ -16,7 +16,7 @@ from graphql import (
 )
 
 from api import errors, known
-from api.known import Known
+from api.known import Known, Lists
 from db.errors import Code
 
 TOKENS_MAX: Final = 10_000
@@ -25,10 +25,11 @@ DOCUMENTS_KEPT: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A valid document; `known` is its compiled form, when it has one."""
+    """A valid document; `known` is its compiled form, when it has one, and `lists` its compiled lists."""
 
     node: DocumentNode
     known: Known | None
+    lists: Lists | None
 
 
 class Refused(Exception):
@@ -54,7 +55,7 @@ class Documents:
             self._kept.move_to_end(text)
             return document
         node = self._valid(text)
-        document = Document(node, known.compiled(self._schema, node))
+        document = Document(node, known.compiled(self._schema, node), Lists(self._schema, node))
         self._kept[text] = document
         if len(self._kept) > DOCUMENTS_KEPT:
             self._kept.popitem(last=False)

@@ -18,7 +18,7 @@ from api.auth import Scopes
 from api.bodies import Asked, BadRequest, Disconnected, PayloadTooLarge, TooSlow, UnsupportedMediaType
 from api.context import Context, Deps
 from api.documents import Document, Documents, Refused
-from api.known import Unusual
+from api.known import ListExecutor, Unusual
 from db.errors import Code, RunstoneError, Unauthenticated, Unavailable
 from db.errors import known as known_failure
 
@@ -131,6 +131,7 @@ class GraphQLEndpoint:
                 data, found = await known.run(bound, context, refresh)
                 return _answer(data, found, request_id)
         await refresh(context)
+        context.lists = document.lists
         return await self._executed(context, document, asked)
 
     async def _refresh(self, authorization: str, is_recent: bool, context: Context) -> bool:
@@ -159,6 +160,7 @@ class GraphQLEndpoint:
             operation_name=asked.operation_name,
             max_coercion_errors=errors.MESSAGES_MAX,
             hide_suggestions=not self._deps.settings.introspection,
+            executor_class=ListExecutor,
         )
         result = await running if isinstance(running, Awaitable) else running
         assert isinstance(result, ExecutionResult)

@@ -1,13 +1,15 @@
-"""Known documents: mutations that the server has seen before, compiled, so that asking them again costs little.
+"""Known documents: what the server has seen before, compiled, so that asking it again costs little.
 
 graphql-core walks document, schema and values anew at each request, which costs ten times what storing a step of
-metrics does. A document is compiled once: its variables to Python values, its fields to calls of their resolvers, its
+metrics does. A mutation is compiled once: its variables to Python values, its fields to calls of their resolvers, its
 selection to a dict. The compiled form answers what graphql-core answers, byte for byte. It knows only what goes well: a
 value that is not plainly right raises `Unusual` before any resolver is called, and the request goes the ordinary way,
 which finds the words; a document with a shape that is not foreseen here is not compiled.
+
+Of queries the lists are compiled whose items are plain: thousands of params, metrics or points of a comparison.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 from types import SimpleNamespace
@@ -28,6 +30,7 @@ from graphql import (
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
+    GraphQLResolveInfo,
     GraphQLScalarType,
     GraphQLSchema,
     GraphQLString,
@@ -45,6 +48,9 @@ from graphql import (
     type_from_ast,
     value_from_ast_untyped,
 )
+from graphql.execution.collect_fields import FieldDetailsList
+from graphql.execution.incremental.incremental_executor import IncrementalExecutor
+from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from api.context import Context, Info
@@ -151,6 +157,52 @@ def compiled(schema: GraphQLSchema, document: DocumentNode) -> Known | None:
         return None
 
 
+class Lists:
+    """The lists of one document, compiled when they are first answered."""
+
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
+        self._compiler = _Compiler(schema, document)
+        self._shapes: dict[int, Shape | None] = {}
+
+    def shape(self, type_: Any, details: FieldDetailsList) -> Shape | None:
+        """What makes the answer of this field; None when its items are not plain."""
+        place = id(details[0].node)  # which lives as long as the document
+        if place not in self._shapes:
+            self._shapes[place] = self._compiled(type_, details)
+        return self._shapes[place]
+
+    def _compiled(self, type_: Any, details: FieldDetailsList) -> Shape | None:
+        if any(detail.defer_usage or detail.fragment_variable_values for detail in details):
+            return None
+        try:
+            return self._compiler.shape(type_, [detail.node for detail in details])
+        except NotForeseen:
+            return None
+
+
+class ListExecutor(IncrementalExecutor):
+    """graphql-core's executor, but for plain lists, which it would walk item by item and field by field."""
+
+    def complete_list_value(
+        self,
+        return_type: GraphQLList[Any],
+        field_details_list: FieldDetailsList,
+        info: GraphQLResolveInfo[Context],
+        path: Path,
+        result: AsyncIterable[Any] | Iterable[Any],
+        position_context: Any,
+    ) -> AwaitableOrValue[list[Any]]:
+        """The list at once when it is plain; what is unusual in it goes the ordinary way, which finds the words."""
+        lists = info.context.lists
+        shape = lists and type(result) is list and lists.shape(return_type, field_details_list)
+        if shape:
+            try:
+                return cast(list[Any], shape(result))
+            except Exception:  # noqa: BLE001, S110 - the ordinary way raises it again, where it belongs
+                pass
+        return super().complete_list_value(return_type, field_details_list, info, path, result, position_context)
+
+
 class _Compiler:
     """Compiles one document."""
 
@@ -198,7 +250,7 @@ class _Compiler:
             resolve=field.base_resolver.wrapped_func,
             is_included=self._inclusion(node),
             arguments=tuple(arguments),
-            shape=self._shape(definition.type, [node]),
+            shape=self.shape(definition.type, [node]),
         )
 
     def _inclusion(self, node: FieldNode) -> Build:
@@ -236,12 +288,12 @@ class _Compiler:
         constant, coerce = value_from_ast_untyped(node), coercer(type_)
         return lambda _: coerce(constant)
 
-    def _shape(self, type_: Any, nodes: list[FieldNode]) -> Shape:
+    def shape(self, type_: Any, nodes: list[FieldNode]) -> Shape:
         """What makes the answer of a field that has this type; `nodes` are its places in the document."""
         if isinstance(type_, GraphQLNonNull):
-            return _present(self._shape(type_.of_type, nodes))
+            return _present(self.shape(type_.of_type, nodes))
         if isinstance(type_, GraphQLList):
-            item = self._shape(type_.of_type, nodes)
+            item = self.shape(type_.of_type, nodes)
             return lambda values: None if values is None else [item(value) for value in values]
         if isinstance(type_, GraphQLScalarType | GraphQLEnumType):
             serialize = type_.coerce_output_value
@@ -281,7 +333,7 @@ class _Compiler:
             raise NotForeseen
         else:
             get = resolver.wrapped_func
-        return get, self._shape(type_.fields[name].type, nodes)
+        return get, self.shape(type_.fields[name].type, nodes)
 
     def _fields_of(self, type_: GraphQLObjectType, selections: Iterable[SelectionNode]) -> Iterator[FieldNode]:
         """The fields that a value of this type is asked for, in the order of the document."""

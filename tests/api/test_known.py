@@ -33,7 +33,7 @@ class Uncompiled(Documents):
     """Documents that always go the ordinary way."""
 
     def find(self, text: str) -> Document:
-        return Document(super().find(text).node, None)
+        return Document(super().find(text).node, None, None)
 
 
 class Pair:
@@ -189,6 +189,59 @@ async def test_what_a_stranger_asks_is_answered_alike(pair: Pair, stranger: Clie
         given = flush(run_id, new_id())
         data = (await pair.ask(operations.document("Flush"), given, given))["data"]
         assert data["logMetrics"]["__typename"] == "NotFound"
+
+
+READS = """
+    query ($select: RunSelection!, $id: ID!, $keys: [String!]!, $more: Boolean! = true) {
+      compareRuns(select: $select) {
+        ...Compared
+        artifacts { path differs digests artifacts { state failure { reason } download { url } } }
+      }
+      run(id: $id) {
+        params { nodes { key type value } edges { cursor node { key } } }
+        metrics { nodes { ...Sum first: first lastStep nonFinite } }
+        tags { key value }
+        attempts { number status source { commit argv } environment { packages { name version } } }
+        tagHistory(key: "team") { before after changedBy { name } }
+        series(keys: $keys) { key count steps x values attempts }
+      }
+      series(select: $select, keys: $keys, encoding: BASE64) { runId key exact values times }
+      runs(select: $select, first: 5) { nodes { id name durationSeconds experiment { name } } totalCount }
+    }
+    fragment Compared on RunComparison {
+      runs { id name status params(first: 2) { nodes { key } } }
+      params { key differs values types }
+      metrics { key differs last min max count delta relativeDelta highestRunId lowestRunId }
+      tags { key ...Text }
+      source { key @include(if: $more) ...Text }
+    }
+    fragment Text on ComparedText { __typename differs values }
+    fragment Sum on Metric { key count min max }
+"""
+
+
+async def test_lists_are_answered_alike(pair: Pair, client: Client) -> None:
+    run_ids = []
+    for number in range(3):
+        run_id = await client.create_run(
+            params=[{"key": "lr", "value": number / 7}, {"key": "n", "value": None}, {"key": "x", "value": "NaN"}],
+            tags=[{"key": "team", "value": f"t{number}"}],
+            source={"commit": f"c{number}", "argv": ["a"]},
+            environment={"python": "3.11", "packages": [{"name": "numpy", "version": "2"}]},
+        )
+        values = ["NaN", 0.5, "-Infinity", -0.0, 1e300][number:]
+        block = {"seq": 0, "keys": ["loss"], "steps": [*range(len(values))], "values": values}
+        flushed = {"blocks": [block | {"times": [1000] * len(values)}], "withMetrics": True}
+        data = await client.ask(operations.document("Flush"), runId=run_id, writerId=new_id(), **flushed)
+        assert data["logMetrics"]["__typename"] == "LogMetricsPayload"
+        run_ids.append(run_id)
+    given = {"select": {"runIds": run_ids}, "id": run_ids[0], "keys": ["loss", "none"]}
+
+    answer = await pair.ask(READS, given, given)
+
+    assert "errors" not in answer
+    assert len(answer["data"]["compareRuns"]["metrics"][0]["last"]) == 3
+    assert answer["data"]["run"]["tagHistory"]
 
 
 LOG = """
