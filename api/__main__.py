@@ -16,6 +16,7 @@ from api.live_transport import SocketProtocol, WithoutSockets
 from settings import Settings, SettingsError
 
 REQUEST_HEAD_TIMEOUT_S: Final = 10.0
+LAST_CALL_S: Final = 1.0
 CONNECTIONS_MAX: Final = 10_000  # each training that logs keeps one open
 
 
@@ -83,7 +84,11 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _expect_head(self) -> None:
-        self._head_timer = self.loop.call_later(REQUEST_HEAD_TIMEOUT_S, self.transport.close)
+        self._head_timer = self.loop.call_later(REQUEST_HEAD_TIMEOUT_S, self._call_last)
+
+    def _call_last(self) -> None:
+        """Between this timer and the next the loop reads what has arrived, however late it is with that itself."""
+        self._head_timer = self.loop.call_later(LAST_CALL_S, self.transport.close)
 
     def _forget_head(self) -> None:
         if self._head_timer is not None:
