@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -232,7 +233,9 @@ def test_ctrl_c_ends_the_run_as_killed(standin: StandIn) -> None:
             time.sleep(60)
         """
     )
-    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) as process:
+    # a process that was started in the background, as tests may be, has children that ignore the signal
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, preexec_fn=heard) as process:
         standin.wait_for("Flush", timeout_s=40)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=40)
