@@ -477,5 +477,8 @@ def _has_variable(node: ValueNode) -> bool:
 
 
 def _origin(of: Any) -> Any:
-    """What Strawberry made the type, field or argument from."""
-    return of.extensions[GraphQLCoreConverter.DEFINITION_BACKREF]
+    """What Strawberry made the type, field or argument from. Raises `NotForeseen` for those of GraphQL itself."""
+    try:
+        return of.extensions[GraphQLCoreConverter.DEFINITION_BACKREF]
+    except KeyError:
+        raise NotForeseen from None

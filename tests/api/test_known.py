@@ -9,7 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
-from graphql import GraphQLInputObjectType, GraphQLList, GraphQLNonNull, parse
+from graphql import (
+    GraphQLInputObjectType,
+    GraphQLList,
+    GraphQLNonNull,
+    build_client_schema,
+    get_introspection_query,
+    parse,
+)
 from graphql.execution.values import VariableValues, get_variable_values
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -242,6 +249,13 @@ async def test_lists_are_answered_alike(pair: Pair, client: Client) -> None:
     assert "errors" not in answer
     assert len(answer["data"]["compareRuns"]["metrics"][0]["last"]) == 3
     assert answer["data"]["run"]["tagHistory"]
+
+
+async def test_the_schema_is_answered_alike(pair: Pair) -> None:
+    answer = await pair.ask(get_introspection_query(), {}, {})
+
+    assert "errors" not in answer
+    assert build_client_schema(answer["data"]).subscription_type is not None
 
 
 LOG = """
