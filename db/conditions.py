@@ -1,0 +1,144 @@
+"""Conditions: what is asked of runs, as a tree. Texts and inputs become one, and only `db/filters.py` makes SQL of it.
+
+A condition is true or false, never unknown: a comparison with something that a run lacks is false, its negation true.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+from uuid import UUID
+
+
+class Area(StrEnum):
+    """Where a field of a run lies."""
+
+    ATTRIBUTE = "ATTRIBUTE"
+    PARAM = "PARAM"
+    METRIC = "METRIC"
+    TAG = "TAG"
+    SOURCE = "SOURCE"
+    DATASET = "DATASET"
+
+
+class Stat(StrEnum):
+    """Which number of a series; BEST is MIN or MAX, as the goal of the metric says."""
+
+    LAST = "LAST"
+    FIRST = "FIRST"
+    MIN = "MIN"
+    MAX = "MAX"
+    BEST = "BEST"
+    COUNT = "COUNT"
+
+
+class Attribute(StrEnum):
+    """What every run has; the keys of the area ATTRIBUTE. A note is the tag `note`."""
+
+    ID = "id"
+    NAME = "name"
+    STATUS = "status"
+    EXPERIMENT = "experiment"  # its name
+    USER = "user"  # the name of who started it
+    CREATED_AT = "createdAt"
+    STARTED_AT = "startedAt"
+    FINISHED_AT = "finishedAt"
+    DURATION = "durationSeconds"
+    PARENT = "parentId"
+    ANCESTOR = "ancestorId"  # its parent, or the parent of an ancestor; only compared, not ordered by
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Something that a run has one of: a param, a tag, a number of a metric; of datasets any of several."""
+
+    area: Area
+    key: str
+    stat: Stat = Stat.LAST
+
+
+Literal: TypeAlias = str | int | float | bool | datetime | UUID
+
+
+class Operator(StrEnum):
+    """How a field is compared. `LIKE` has `%` for any text and `_` for any character; `ILIKE` ignores case."""
+
+    EQ = "="
+    NE = "!="
+    LT = "<"
+    LE = "<="
+    GT = ">"
+    GE = ">="
+    LIKE = "LIKE"
+    ILIKE = "ILIKE"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The field compared with a value.
+
+    A number compares with numbers, by IEEE 754: NaN is only unequal. A text compares with the text of a value, which a
+    param of any type has; by order only with texts, by code point.
+    """
+
+    field: Field
+    operator: Operator
+    value: Literal
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The field is equal to one of the values, as `Comparison` says."""
+
+    field: Field
+    values: tuple[Literal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The run has the field, and it is not null."""
+
+    field: Field
+
+
+@dataclass(frozen=True, slots=True)
+class Mentions:
+    """The name or the note has every word of the text, whatever its case."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Every one is true; true when there is none."""
+
+    conditions: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Any:
+    """At least one is true; false when there is none."""
+
+    conditions: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """It is false."""
+
+    condition: "Condition"
+
+
+Condition: TypeAlias = Comparison | OneOf | Exists | Mentions | All | Any | Not
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """By this field: numbers, then NaN, then texts by code point; a run without it comes last in both directions."""
+
+    field: Field
+    is_descending: bool = False
+
+
+NEWEST_FIRST: Sequence[Order] = (Order(Field(Area.ATTRIBUTE, Attribute.CREATED_AT), is_descending=True),)
