@@ -5,7 +5,7 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test torture bench soak lint schema dashboard browser lock clean
+.PHONY: help run install test torture bench store soak lint schema dashboard browser lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -29,6 +29,9 @@ torture: $(INSTALLED) ## Exactly-once under fire; ARGS="--cycles 200 --seed 7 --
 
 bench: $(INSTALLED) ## Measure; ARGS="--quick" in two minutes, ARGS="--peers VENV" beside others
 	$(PYTHON) -P -m benchmarks $(ARGS)
+
+store: $(INSTALLED) ## Fill the Runstone that runs here with 100,000 made-up runs; ARGS="--runs 1000"
+	$(PYTHON) -P -m benchmarks.store $(ARGS)
 
 soak: $(INSTALLED) ## Live load for an hour: does memory stay flat? ARGS="--minutes 5 --rate 100"
 	$(PYTHON) -P -m benchmarks.soak $(ARGS)
