@@ -65,10 +65,10 @@ async def fill(url: str, project: str, runs: int, progress: Callable[[int], None
     """Make the project and its runs; `progress` is told how many there are. The role of the URL owns the tables."""
     conn = await asyncpg.connect(url, timeout=10)
     try:
-        names = await _names(conn, project)
+        names = await prepared(conn, project)
         for first in range(0, runs, RUNS_AT_ONCE):
             end = min(first + RUNS_AT_ONCE, runs)
-            await write(conn, names, [trainings.training(number) for number in range(first, end)])
+            await write(conn, names, [trainings.training(project, number) for number in range(first, end)])
             progress(end)
         await conn.execute("vacuum analyze")
     finally:
@@ -86,7 +86,7 @@ class Names:
     keyset_id: int
 
 
-async def _names(conn: Conn, project: str) -> Names:
+async def prepared(conn: Conn, project: str) -> Names:
     """The new project, its members and experiments, and the keyset of all runs; every admin owns it."""
     admins = await conn.fetch("select id from account where is_admin order by id")
     made = await projects.insert(conn, admins[0]["id"], project, "Runs that never happened.")

@@ -80,8 +80,8 @@ class Training:
         return first + (last - first) // STEPS * np.arange(1, STEPS + 1, dtype="<i8")
 
 
-def training(number: int) -> Training:
-    """The training of this number, counted from 0."""
+def training(project: str, number: int) -> Training:
+    """The training of this number, counted from 0; in another project the same one has another id."""
     chance = random.Random(number)
     shared = random.Random(-1 - number // SEEDS)
     created_at = created(number)
@@ -89,8 +89,8 @@ def training(number: int) -> Training:
     model = shared.choice(MODELS)
     return Training(
         number=number,
-        id=run_id(number),
-        parent_id=_parent_id(number),
+        id=run_id(project, number),
+        parent_id=_parent_id(project, number),
         experiment=EXPERIMENTS[int(len(EXPERIMENTS) * random.Random(-(10**9) - number // SWEEP).random() ** 2)],
         name=f"{model}-{number:06}",
         user=shared.choice(USERS),
@@ -112,18 +112,18 @@ def created(number: int) -> datetime:
     return FIRST + timedelta(microseconds=micros)
 
 
-def run_id(number: int) -> UUID:
+def run_id(project: str, number: int) -> UUID:
     """A UUIDv7 of its time."""
-    bits = random.Random(f"id {number}").getrandbits(74)
+    bits = random.Random(f"{project} {number}").getrandbits(74)
     high, low = divmod(bits, 1 << 62)
     return UUID(int=ms(created(number)) << 80 | 0x7 << 76 | high << 64 | 0x2 << 62 | low)
 
 
-def _parent_id(number: int) -> UUID | None:
+def _parent_id(project: str, number: int) -> UUID | None:
     place = number % SWEEP
     if 1 <= place <= 9:
-        return run_id(number - place)
-    return run_id(number - place + 9) if 10 <= place <= 19 else None
+        return run_id(project, number - place)
+    return run_id(project, number - place + 9) if 10 <= place <= 19 else None
 
 
 def _params(shared: random.Random, number: int, lr: float, model: str) -> dict[str, Any]:
