@@ -11,6 +11,7 @@ from db.artifacts import ArtifactState, FailureReason
 from db.attempts import RunStatus
 from db.errors import Code
 from db.events import EventKind
+from db.goals import Goal
 from db.params import ParamType
 from db.runs import FinalStatus
 from db.series import XAxis
@@ -99,6 +100,13 @@ def describe_all() -> None:
         ABORTED="The client gave the upload up.",
         POISON="Again and again, the attempt to verify the bytes ended without a result.",
         STORAGE="The store could not be reached for too long.",
+    )
+    describe(
+        Goal,
+        "Goal",
+        "The declared direction of a metric.",
+        MINIMIZE="Smaller is better, as of a loss.",
+        MAXIMIZE="Larger is better, as of an accuracy.",
     )
     describe(
         EventKind,

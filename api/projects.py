@@ -15,6 +15,7 @@ from db import access, projects
 
 if TYPE_CHECKING:
     from api.experiments import Experiment
+    from api.goals import MetricGoal, MetricGoalChange
 
 
 @strawberry.type(description="The unit of access and storage: experiments, runs and the bytes of their artifacts.")
@@ -49,6 +50,20 @@ class Project(Node):
         from api.experiments import experiment_page
 
         return await experiment_page(info, self.row.id, first, after)
+
+    @strawberry.field(description="Which of its metrics are better when small, and which when large; by key.")
+    async def metric_goals(self, info: Info) -> list[Annotated["MetricGoal", strawberry.lazy("api.goals")]]:
+        from api.goals import goals_of
+
+        return await goals_of(info, self.row.id)
+
+    @strawberry.field(description="What was changed about its goals, the newest first; at most 1,000 changes.")
+    async def metric_goal_history(
+        self, info: Info, key: Annotated[str | None, strawberry.argument(description="Only of this metric.")] = None
+    ) -> list[Annotated["MetricGoalChange", strawberry.lazy("api.goals")]]:
+        from api.goals import changes_of
+
+        return await changes_of(info, self.row.id, key)
 
 
 async def project_page(info: Info, first: int, after: str | None) -> Connection[Project]:

@@ -34,6 +34,7 @@ class Action(StrEnum):
     START = "start a run"
     APPEND = "append to this run"
     ANNOTATE = "annotate this run"
+    DECLARE = "declare the goal of a metric"
 
 
 READERS = frozenset({Role.VIEWER, Role.EDITOR, Role.OWNER})
