@@ -6,7 +6,8 @@ selection to a dict. The compiled form answers what graphql-core answers, byte f
 value that is not plainly right raises `Unusual` before any resolver is called, and the request goes the ordinary way,
 which finds the words; a document with a shape that is not foreseen here is not compiled.
 
-Of queries the lists are compiled whose items are plain: thousands of params, metrics or points of a comparison.
+Of queries the lists are compiled whose items are plain: thousands of params, metrics or points of a comparison. A list
+that comes as a `Fragment` is JSON already.
 """
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
@@ -51,6 +52,7 @@ from graphql import (
 from graphql.execution.collect_fields import FieldDetailsList
 from graphql.execution.incremental.incremental_executor import IncrementalExecutor
 from graphql.pyutils import AwaitableOrValue, Path
+from orjson import Fragment
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from api.context import Context, Info
@@ -193,6 +195,8 @@ class ListExecutor(IncrementalExecutor):
         position_context: Any,
     ) -> AwaitableOrValue[list[Any]]:
         """The list at once when it is plain; what is unusual in it goes the ordinary way, which finds the words."""
+        if type(result) is Fragment:
+            return cast(list[Any], result)
         lists = info.context.lists
         shape = lists and type(result) is list and lists.shape(return_type, field_details_list)
         if shape:
@@ -293,8 +297,7 @@ class _Compiler:
         if isinstance(type_, GraphQLNonNull):
             return _present(self.shape(type_.of_type, nodes))
         if isinstance(type_, GraphQLList):
-            item = self.shape(type_.of_type, nodes)
-            return lambda values: None if values is None else [item(value) for value in values]
+            return _list(self.shape(type_.of_type, nodes))
         if isinstance(type_, GraphQLScalarType | GraphQLEnumType):
             serialize = type_.coerce_output_value
             return lambda value: None if value is None else serialize(value)
@@ -457,6 +460,13 @@ def _object_coercer(type_: GraphQLInputObjectType) -> Coerce:
         return made(**arguments)
 
     return coerce
+
+
+def _list(item: Shape) -> Shape:
+    def items(values: Any) -> Any:
+        return values if values is None or type(values) is Fragment else [item(value) for value in values]
+
+    return items
 
 
 def _present(shape: Shape) -> Shape:
