@@ -9,6 +9,7 @@ from api.columns import ColumnEncoding
 from db.access import Role
 from db.artifacts import ArtifactState, FailureReason
 from db.attempts import RunStatus
+from db.conditions import Area, Stat
 from db.errors import Code
 from db.events import EventKind
 from db.goals import Goal
@@ -107,6 +108,28 @@ def describe_all() -> None:
         "The declared direction of a metric.",
         MINIMIZE="Smaller is better, as of a loss.",
         MAXIMIZE="Larger is better, as of an accuracy.",
+    )
+    describe(
+        Area,
+        "Area",
+        "Where a field of a run lies.",
+        ATTRIBUTE="What every run has, such as its name, status and times.",
+        PARAM="Its params, by key.",
+        METRIC="Its metrics, by key.",
+        TAG="Its tags, by key.",
+        SOURCE="The code that its newest attempt ran: commit, branch, remote, dirty, entryPoint.",
+        DATASET="The datasets that it read: name, digest, context.",
+    )
+    describe(
+        Stat,
+        "Stat",
+        "Which number of a series.",
+        LAST="The value at the last step.",
+        FIRST="The value at the first step.",
+        MIN="The least finite value.",
+        MAX="The greatest finite value.",
+        BEST="MIN or MAX, as the declared goal of the metric says.",
+        COUNT="How many points there are.",
     )
     describe(
         EventKind,

@@ -59,7 +59,14 @@ class Forbidden(UserError):
 
 @strawberry.type(description="A value outside what is allowed; `path` and `limit` say which and what is.")
 class Invalid(UserError):
-    pass
+    position: int | None = strawberry.field(
+        description="Where the text at `path` is wrong, in characters from 0; null when it is wrong as a whole."
+    )
+
+    @classmethod
+    def from_failure(cls, failure: errors.RunstoneError, request_id: str) -> "Invalid":
+        assert isinstance(failure, errors.Invalid)
+        return cls(**_common(failure, request_id), position=failure.position)
 
 
 @strawberry.type(description="The id was used before, with other content.")
@@ -161,6 +168,7 @@ def to_answer(failure: errors.RunstoneError, request_id: str) -> Answer:
     extensions = _common(failure, request_id)
     message = extensions.pop("message")
     extensions["requestId"] = extensions.pop("request_id")
+    extensions["position"] = failure.position if isinstance(failure, errors.Invalid) else None
     return {"message": message, "extensions": {key: value for key, value in extensions.items() if value is not None}}
 
 

@@ -64,9 +64,24 @@ class NotFound(RunstoneError):
 
 
 class Invalid(RunstoneError):
-    """A value outside what is allowed; nothing was stored."""
+    """A value outside what is allowed; nothing was stored.
+
+    `position` counts the characters of the text at `path`, from 0, to where it is wrong.
+    """
 
     code = Code.VALIDATION
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        limit: str | None = None,
+        hint: str | None = None,
+        position: int | None = None,
+    ) -> None:
+        super().__init__(message, path=path, limit=limit, hint=hint)
+        self.position = position
 
 
 class Conflict(RunstoneError):
