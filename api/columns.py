@@ -1,4 +1,4 @@
-"""Columns: many numbers as one value, a JSON list or base64 of little-endian bytes."""
+"""Columns: many numbers as one value: a JSON list, base64 of little-endian bytes, or the smallest form there is."""
 
 import base64
 import binascii
@@ -16,11 +16,12 @@ from strawberry.types.scalar import ScalarDefinition
 from api.scalars import from_metric_value, refused, to_int64, to_metric_value
 from db.packing import Floats, Ints
 
-# In: the little-endian bytes. Out: a list or a text, as `encoded` makes it.
+# In: the little-endian bytes. Out: a list, a text or an object, as `encoded` makes it.
 Int64Column = NewType("Int64Column", object)
 Float64Column = NewType("Float64Column", object)
 
 EXACT_INT_MAX: Final = 2**53  # up to here each whole number is a float64
+NARROW: Final = ("<u1", "<u2", "<u4")
 
 
 class ColumnEncoding(Enum):
@@ -28,6 +29,7 @@ class ColumnEncoding(Enum):
 
     JSON = "JSON"
     BASE64 = "BASE64"
+    COMPACT = "COMPACT"
 
 
 def to_int64_column(value: Any) -> bytes:
@@ -92,14 +94,71 @@ def _decoded(text: str) -> bytes:
     return column
 
 
-def encoded(column: NDArray[Any], encoding: ColumnEncoding) -> list[Any] | str:
+def encoded(column: NDArray[Any], encoding: ColumnEncoding) -> list[Any] | str | dict[str, Any]:
     """The column as it is answered."""
+    if encoding is ColumnEncoding.COMPACT:
+        return _compact(column)
     if encoding is ColumnEncoding.BASE64:
-        return base64.b64encode(column.tobytes()).decode()
+        return _text(column)
     numbers: list[Any] = column.tolist()
     if column.dtype.kind == "f" and not np.isfinite(column).all():
         return [from_metric_value(number) for number in numbers]
     return numbers
+
+
+def _text(column: NDArray[Any]) -> str:
+    """The bytes in base64."""
+    return base64.b64encode(np.ascontiguousarray(column).data).decode()
+
+
+def _compact(column: NDArray[Any]) -> dict[str, Any]:
+    """The smallest of the forms that give back the same bits."""
+    is_float = column.dtype.kind == "f"
+    even = _even_floats(column) if is_float else _even(column)
+    return even or (_floats(column) if is_float else _offsets(column))
+
+
+def _even(column: Ints) -> dict[str, int] | None:
+    """A start and a stride; None when not all whole numbers are as far apart."""
+    count = len(column)
+    if count == 0:
+        return {"start": 0, "stride": 0, "count": 0}
+    start, stride = int(column[0]), int(column[min(1, count - 1)]) - int(column[0])
+    if int(column[-1]) != start + stride * (count - 1) or bool((np.diff(column) != stride).any()):
+        return None
+    return {"start": start, "stride": stride, "count": count}
+
+
+def _even_floats(column: Floats) -> dict[str, int] | None:
+    """The same of floats that are whole numbers, each exactly."""
+    ends = column[[0, -1]] if len(column) else column
+    if not bool(((np.abs(ends) <= EXACT_INT_MAX) & (ends == np.floor(ends))).all()):
+        return None
+    with np.errstate(invalid="ignore"):
+        whole = column.astype("<i8")
+    even = _even(whole)
+    return even if even is not None and _same_bits(whole, column) else None
+
+
+def _floats(column: Floats) -> dict[str, str]:
+    """As float32 when that holds every number."""
+    with np.errstate(all="ignore"):
+        narrow = column.astype("<f4")
+    return {"float32": _text(narrow)} if _same_bits(narrow, column) else {"float64": _text(column)}
+
+
+def _same_bits(numbers: NDArray[Any], column: Floats) -> bool:
+    return np.array_equal(numbers.astype("<f8").view("<i8"), np.ascontiguousarray(column).view("<i8"))
+
+
+def _offsets(column: Ints) -> dict[str, Any]:
+    """As small unsigned numbers above the least; as int64 when they are not small."""
+    start = int(column.min())
+    spread = int(column.max()) - start
+    for width in NARROW:
+        if spread <= np.iinfo(width).max:
+            return {"start": start, np.dtype(width).name: _text((column - start).astype(width))}
+    return {"int64": _text(column)}
 
 
 def ints(column: Ints, encoding: ColumnEncoding) -> Int64Column:
@@ -137,13 +196,16 @@ def _column(name: str, description: str, parse: Callable[[Any], bytes]) -> Scala
 SCALARS: dict[object, ScalarDefinition] = {
     Int64Column: _column(
         "Int64Column",
-        "Whole numbers of 64 bits: a JSON list, or base64 text of 8 little-endian bytes each.",
+        "Whole numbers of 64 bits: a JSON list, or base64 text of 8 little-endian bytes each. As COMPACT they are "
+        "answered as an object: `start`, `stride` and `count`; or base64 text under the name of its type, `int64`, or "
+        "`uint8`, `uint16` or `uint32` to be added to `start`.",
         to_int64_column,
     ),
     Float64Column: _column(
         "Float64Column",
         'Floats of 64 bits, exactly: a JSON list of numbers, "NaN", "Infinity" and "-Infinity", or base64 text of '
-        "8 little-endian bytes each.",
+        "8 little-endian bytes each. As COMPACT they are answered as an object: `start`, `stride` and `count`; or "
+        "base64 text under the name of its type, `float32` or `float64`.",
         to_float64_column,
     ),
 }

@@ -20,6 +20,8 @@ RUNS: Final = 20
 STEPS: Final = 5_000
 KEY: Final = "metric_00"
 OURS: Final = "Runstone over HTTP"
+PLAIN: Final = "Runstone over HTTP, BASE64"
+ANY: Final = "Runstone over HTTP, any float64"
 QUERY: Final = "Runstone's query function"
 ROWS: Final = "rows through asyncpg"
 ONE: Final = "one series ms"
@@ -32,23 +34,27 @@ async def measure(bench: Bench) -> Section:
     """Milliseconds of each contender."""
     section = Section(
         f"Exact series: one of {LONG:,} points, and {RUNS} runs x 1 metric x {STEPS:,} points",
-        "Until the client has numbers: GraphQL columns in base64 become numpy arrays, rows become records, the peers' "
-        "JSON becomes lists. The query function is the one that GraphQL calls, without HTTP.",
+        "Until the client has numbers: GraphQL columns become numpy arrays, rows records, the peers' JSON lists. "
+        "Columns come as COMPACT unless it says BASE64; float32 holds the values unless it says any float64. The query "
+        "function is the one that GraphQL calls, without HTTP.",
     )
     given = [
         *points.batches(1, 1, LONG, 10_000),
         *(replace(batch, run=batch.run + 1) for batch in points.batches(RUNS, 1, STEPS, STEPS)),
     ]
     times = bench.choose(full=15, quick=7)
-    run_ids = [await bench.server.create_run() for _ in range(1 + RUNS)]
-    await bulk.send(bench, run_ids, [KEY], given, clients=1)
+    run_ids = [await bench.server.create_run() for _ in range(1 + RUNS + 1)]
+    of_any = (replace(batch, run=1 + RUNS) for batch in points.batches(1, 1, LONG, 10_000, full=True))
+    await bulk.send(bench, run_ids, [KEY], [*given, *of_any], clients=1)
     await bench.settle(run_ids)
-    one, many = run_ids[:1], run_ids[1:]
-    section.add(
-        OURS,
-        one_series_ms=await timed(times, lambda: _read(bench.server, one, LONG)),
-        **{"20_series_ms": await timed(times, lambda: _read(bench.server, many, STEPS))},
-    )
+    one, many, any_float = run_ids[:1], run_ids[1:-1], run_ids[-1:]
+    for name, encoding in ((OURS, "COMPACT"), (PLAIN, "BASE64")):
+        section.add(
+            name,
+            one_series_ms=await timed(times, lambda: _read(bench.server, one, LONG, encoding)),  # noqa: B023 - run now
+            **{"20_series_ms": await timed(times, lambda: _read(bench.server, many, STEPS, encoding))},  # noqa: B023
+        )
+    section.add(ANY, one_series_ms=await timed(times, lambda: _read(bench.server, any_float, LONG)))
     section.add(
         QUERY,
         one_series_ms=await timed(times, lambda: query(bench.server, one, [KEY])),
@@ -86,8 +92,8 @@ async def timed(times: int, action: Callable[[], Awaitable[Any]], *, warm: bool 
     return taken
 
 
-async def _read(server: Server, run_ids: Sequence[str], steps: int) -> None:
-    curves = await server.read(run_ids, [KEY])
+async def _read(server: Server, run_ids: Sequence[str], steps: int, encoding: str = "COMPACT") -> None:
+    curves = await server.read(run_ids, [KEY], encoding=encoding)
     _expect([len(curve.values) for curve in curves], len(run_ids), steps)
 
 

@@ -48,10 +48,12 @@ mutation Finish($runId: ID!) {
 """
 
 READ = """
-query Read($runIds: [ID!]!, $keys: [String!]!, $maxPoints: Int, $fromStep: Int64, $toStep: Int64) {
+query Read(
+  $runIds: [ID!]!, $keys: [String!]!, $maxPoints: Int, $fromStep: Int64, $toStep: Int64, $encoding: ColumnEncoding!
+) {
   series(
     select: {runIds: $runIds}, keys: $keys, maxPoints: $maxPoints, fromStep: $fromStep, toStep: $toStep,
-    encoding: BASE64
+    encoding: $encoding
   ) {
     runId key count exact steps values
   }
@@ -123,16 +125,20 @@ class Server:
         *,
         max_points: int | None = None,
         steps: tuple[int, int] | tuple[None, None] = (None, None),
+        encoding: str = "COMPACT",
     ) -> list[Curve]:
         """The series, decoded, as a client has them; of all steps or from one to another."""
-        data = await self.ask(READ, runIds=run_ids, keys=keys, maxPoints=max_points, fromStep=steps[0], toStep=steps[1])
+        first, last = steps
+        data = await self.ask(
+            READ, runIds=run_ids, keys=keys, maxPoints=max_points, fromStep=first, toStep=last, encoding=encoding
+        )
         return [
             Curve(
                 found["runId"],
                 found["key"],
                 found["count"],
-                np.frombuffer(base64.b64decode(found["steps"]), "<i8"),
-                np.frombuffer(base64.b64decode(found["values"]), "<f8"),
+                column(found["steps"], "<i8"),
+                column(found["values"], "<f8"),
             )
             for found in data["series"]
         ]
@@ -211,6 +217,18 @@ def block(seq: int, keys: Sequence[str], batch: Batch) -> dict[str, Any]:
 def text(column: NDArray[Any]) -> str:
     """The bytes of a column in base64."""
     return base64.b64encode(column.tobytes()).decode()
+
+
+def column(answered: str | dict[str, Any], kind: str) -> NDArray[Any]:
+    """The numbers of a column that was answered as BASE64 or COMPACT."""
+    if isinstance(answered, str):
+        return np.frombuffer(base64.b64decode(answered), kind)
+    if "count" in answered:
+        even: NDArray[Any] = answered["start"] + answered["stride"] * np.arange(answered["count"], dtype="<i8")
+        return even.astype(kind)
+    [(name, numbers)] = ((name, numbers) for name, numbers in answered.items() if name != "start")
+    column: NDArray[Any] = np.frombuffer(base64.b64decode(numbers), name).astype(kind)
+    return column + answered["start"] if "start" in answered else column
 
 
 def new_run() -> str:
