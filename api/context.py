@@ -10,7 +10,7 @@ from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
 from api.live import Live
-from db import access, artifacts, attempts, experiments, ids, inputs, params, projects, runs, summaries, tags
+from db import access, artifacts, attempts, experiments, ids, inputs, params, projects, runs, summaries, tags, trees
 from db.access import Account, Role, Scope
 from db.metrics import Recorder
 from db.pool import Pool
@@ -54,6 +54,10 @@ class Loaders:
         async def load_runs(ids: Sequence[UUID]) -> list[runs.Run | None]:
             return await runs.by_ids(pool, scope, ids)
 
+        async def load_descendants(ids: Sequence[UUID]) -> list[int]:
+            found = await trees.counts(pool, scope, ids)
+            return [found[run_id] for run_id in ids]
+
         async def load_params(ids: Sequence[UUID]) -> list[list[params.Param]]:
             found = await params.of_runs(pool, scope, ids)
             return [found[run_id] for run_id in ids]
@@ -96,6 +100,7 @@ class Loaders:
         self.project = DataLoader(load_projects)
         self.experiment = DataLoader(load_experiments)
         self.run = DataLoader(load_runs)
+        self.descendants = DataLoader(load_descendants)
         self.params = DataLoader(load_params)
         self.summaries = DataLoader(load_summaries)
         self.tags = DataLoader(load_tags)

@@ -48,6 +48,9 @@ class Run(Node):
     created_at: datetime = strawberry.field(description="When the server heard of it.")
     started_at: datetime | None = strawberry.field(description="When it began, by the client's clock.")
     finished_at: datetime | None = strawberry.field(description="When it ended; null while it is open.")
+    group: str | None = strawberry.field(
+        description="What it belongs to besides, such as the seeds or folds of one setting; null for nothing."
+    )
     row: strawberry.Private[runs.Run]
 
     @classmethod
@@ -60,6 +63,7 @@ class Run(Node):
             created_at=row.created_at,
             started_at=row.started_at,
             finished_at=row.finished_at,
+            group=row.group_name,
             row=row,
         )
 
@@ -83,6 +87,15 @@ class Run(Node):
     async def parent(self, info: Info) -> Annotated["Run", strawberry.lazy("api.runs")] | None:
         row = self.row.parent_id and await info.context.loaders.run.load(self.row.parent_id)
         return Run.from_row(row) if row else None
+
+    @strawberry.field(description="The runs above it, the outermost first and its parent last; empty without a parent.")
+    async def ancestors(self, info: Info) -> list[Annotated["Run", strawberry.lazy("api.runs")]]:
+        rows = await info.context.loaders.run.load_many(self.row.ancestor_ids)
+        return [Run.from_row(row) for row in rows if row]
+
+    @strawberry.field(description="How many runs are below it: its children, their children, and so on.")
+    async def descendant_count(self, info: Info) -> int:
+        return await info.context.loaders.descendants.load(self.row.id)
 
     @strawberry.field(description="The runs that it started, the newest first.")
     async def children(
@@ -222,7 +235,12 @@ class CreateRunInput:
     experiment: str = strawberry.field(description="The experiment's name; it is made when it is missing.")
     project: str = strawberry.field(default="default", description="The project's name.")
     name: str | None = strawberry.field(default=None, description="What to call it; absent: a readable name.")
-    parent_id: strawberry.ID | None = strawberry.field(default=None, description="The run that starts it.")
+    parent_id: strawberry.ID | None = strawberry.field(
+        default=None, description="The run that starts it, of the same project; at most 32 runs may be above a run."
+    )
+    group: str | None = strawberry.field(
+        default=None, description="What it belongs to besides, such as the seeds or folds of one setting; free text."
+    )
     started_at: datetime | None = strawberry.field(default=None, description="When it began, by your clock.")
     params: list[ParamInput] = strawberry.field(default_factory=list, description="Its first params.")
     tags: list[TagInput] = strawberry.field(default_factory=list, description="Its first tags.")
@@ -243,6 +261,7 @@ class CreateRunInput:
             tags=tags.checked(given_tags(self.tags)),
             source=None if self.source is None else self.source.to_row(),
             environment=None if self.environment is None else self.environment.to_row(),
+            group_name=None if self.group is None else texts.name(self.group, "input.group"),
         )
 
 

@@ -125,6 +125,7 @@ def start_of(names: Names, one: Training) -> Start:
         tags=dict(one.tags),
         source=one.source,
         environment=one.environment,
+        group_name=one.group,
     )
 
 
@@ -141,7 +142,7 @@ def _tables(
     accounts = [names.accounts[one.user] for one in made]
     chunk_rows, tally_rows = _compacted(names, made)
     tags = [
-        (one.id, key, value, account, one.created_at)
+        (one.id, names.project_id, key, value, account, one.created_at)
         for one, account in zip(made, accounts, strict=True)
         for key, value in sorted(one.tags.items())
     ]
@@ -149,11 +150,12 @@ def _tables(
         (
             "run",
             "id project_id experiment_id parent_id name status attempt created_by created_at started_at finished_at "
-            "request_sha256",
+            "request_sha256 group_name ancestor_ids",
             [
                 (
                     one.id, names.project_id, names.experiments[one.experiment], one.parent_id, one.name, one.status, 1,
-                    account, one.created_at, one.created_at, one.finished_at, start.digest(),
+                    account, one.created_at, one.created_at, one.finished_at, start.digest(), one.group,
+                    one.ancestor_ids,
                 )
                 for one, account, start in zip(made, accounts, starts, strict=True)
             ],
@@ -181,14 +183,18 @@ def _tables(
         ),
         (
             "param",
-            "run_id key attempt type text number",
-            [(start.id, each.key, 1, each.type, each.text, each.number) for start in starts for each in start.params],
+            "run_id project_id key attempt type text number",
+            [
+                (start.id, names.project_id, each.key, 1, each.type, each.text, each.number)
+                for start in starts
+                for each in start.params
+            ],
         ),
-        ("tag", "run_id key value changed_by changed_at", tags),
+        ("tag", "run_id project_id key value changed_by changed_at", tags),
         (
             "tag_change",
             "run_id key after changed_by changed_at",
-            tags,
+            [(run_id, *rest) for run_id, _, *rest in tags],
         ),
         (
             "run_input",

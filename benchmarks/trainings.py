@@ -54,7 +54,8 @@ class Training:
 
     number: int
     id: UUID
-    parent_id: UUID | None
+    ancestor_ids: list[UUID]
+    group: str
     experiment: str
     name: str
     user: str
@@ -67,6 +68,11 @@ class Training:
     environment: Environment
     datasets: Sequence[Dataset]
     values: NDArray[np.float64]
+
+    @property
+    def parent_id(self) -> UUID | None:
+        """The last of those above it."""
+        return self.ancestor_ids[-1] if self.ancestor_ids else None
 
     @property
     def steps(self) -> NDArray[np.int64]:
@@ -90,7 +96,8 @@ def training(project: str, number: int) -> Training:
     return Training(
         number=number,
         id=run_id(project, number),
-        parent_id=_parent_id(project, number),
+        ancestor_ids=_ancestor_ids(project, number),
+        group=f"seeds-{number // SEEDS}",
         experiment=EXPERIMENTS[int(len(EXPERIMENTS) * random.Random(-(10**9) - number // SWEEP).random() ** 2)],
         name=f"{model}-{number:06}",
         user=shared.choice(USERS),
@@ -119,11 +126,13 @@ def run_id(project: str, number: int) -> UUID:
     return UUID(int=ms(created(number)) << 80 | 0x7 << 76 | high << 64 | 0x2 << 62 | low)
 
 
-def _parent_id(project: str, number: int) -> UUID | None:
+def _ancestor_ids(project: str, number: int) -> list[UUID]:
     place = number % SWEEP
-    if 1 <= place <= 9:
-        return run_id(project, number - place)
-    return run_id(project, number - place + 9) if 10 <= place <= 19 else None
+    first = number - place
+    if not 1 <= place <= 19:
+        return []
+    above = [first] if place <= 9 else [first, first + 9]
+    return [run_id(project, each) for each in above]
 
 
 def _params(shared: random.Random, number: int, lr: float, model: str) -> dict[str, Any]:

@@ -156,6 +156,7 @@ class Unavailable(RunstoneError):
 BY_CONSTRAINT: dict[str, type[RunstoneError]] = {
     "project_name_key": NameTaken,
     "run_is_open": RunSealed,
+    "run_depth_max": Invalid,
     "run_pkey": Conflict,
     "param_pkey": Conflict,
 }

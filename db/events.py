@@ -108,7 +108,7 @@ async def bounds(conn: Conn) -> Bounds:
 BEHIND = """
     select event.seq, event.kind, event.at, event.attempt as of_attempt, event.status as to_status, event.artifact_id,
         run.id, run.project_id, run.experiment_id, run.parent_id, run.name, run.status, run.attempt, run.created_by,
-        run.created_at, run.started_at, run.finished_at
+        run.created_at, run.started_at, run.finished_at, run.group_name, run.ancestor_ids
     from event
     join run on run.id = event.run_id
     where event.seq > $1 and ($2::bigint is null or event.seq <= $2)

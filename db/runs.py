@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -18,6 +19,9 @@ from db.params import Param
 from db.pool import Conn, Connection, Pool
 
 
+DEPTH_MAX: Final = 32
+
+
 class FinalStatus(StrEnum):
     """How a client ends a run."""
 
@@ -28,7 +32,10 @@ class FinalStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A row of `run`; `started_at` is by the client's clock, the other times by ours."""
+    """A row of `run`; `started_at` is by the client's clock, the other times by ours.
+
+    The ancestors are those above it, the outermost first and its parent last.
+    """
 
     id: UUID
     project_id: UUID
@@ -41,6 +48,8 @@ class Run:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    group_name: str | None
+    ancestor_ids: Sequence[UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,7 @@ class Start:
     tags: dict[str, str | None]
     source: Source | None
     environment: Environment | None
+    group_name: str | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -89,13 +99,14 @@ class Start:
             sorted(self.tags.items()),
             source,
             environment,
+            *([] if self.group_name is None else [self.group_name]),  # what was asked before there were groups is equal
         )
         return hashlib.sha256(orjson.dumps(content, default=bytes.hex)).digest()
 
 
 BY_IDS = """
     select id, project_id, experiment_id, parent_id, name, status, attempt, created_by, created_at, started_at,
-        finished_at
+        finished_at, group_name, ancestor_ids
     from run
     where id = any($1::uuid[]) and is_visible(project_id, created_by, $2, $3, $4)
 """
@@ -119,7 +130,7 @@ async def get(conn: Conn, scope: Scope, action: Action, run_id: UUID) -> Run:
 
 PAGE = """
     select id, project_id, experiment_id, parent_id, name, status, attempt, created_by, created_at, started_at,
-        finished_at
+        finished_at, group_name, ancestor_ids
     from run
     where is_visible(project_id, created_by, $1, $2, $3)
         and ($4::uuid is null or project_id = $4)
@@ -171,37 +182,40 @@ class Beginning:
 # Runs with everything that they start with, when their experiments are there and their ids are new.
 BEGIN = """
     with made as (
-        insert into run (id, project_id, experiment_id, parent_id, name, created_by, started_at, request_sha256)
+        insert into run
+            (id, project_id, experiment_id, parent_id, name, created_by, started_at, request_sha256, group_name)
         select given.id, project.id, experiment.id, given.parent_id, given.name, given.created_by, given.started_at,
-            given.request_sha256
+            given.request_sha256, given.group_name
         from unnest(
             $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::uuid[], $8::timestamptz[],
-            $9::bytea[]
-        ) as given (id, project_id, project, experiment, parent_id, name, created_by, started_at, request_sha256)
+            $9::bytea[], $10::text[]
+        ) as given (
+            id, project_id, project, experiment, parent_id, name, created_by, started_at, request_sha256, group_name
+        )
         join project on project.id = given.project_id and project.name = given.project
         join experiment on experiment.project_id = project.id and experiment.name = given.experiment
         order by given.id
         on conflict (id) do nothing
         returning id, project_id, experiment_id, parent_id, name, status, attempt, created_by, created_at, started_at,
-            finished_at
+            finished_at, group_name, ancestor_ids
     ), with_attempts as (
         insert into attempt (run_id, number, id, started_by)
         select id, attempt, id, created_by from made
     ), with_params as (
         insert into param (run_id, attempt, key, type, text, number)
         select given.run_id, 1, given.key, given.type, given.text, given.number
-        from unnest($10::uuid[], $11::text[], $12::text[], $13::text[], $14::float8[])
+        from unnest($11::uuid[], $12::text[], $13::text[], $14::text[], $15::float8[])
             as given (run_id, key, type, text, number)
         where given.run_id = any (array(select id from made))
     ), with_tags as (
         insert into tag (run_id, key, value, changed_by)
         select given.run_id, given.key, given.value, given.changed_by
-        from unnest($15::uuid[], $16::text[], $17::text[], $18::uuid[]) as given (run_id, key, value, changed_by)
+        from unnest($16::uuid[], $17::text[], $18::text[], $19::uuid[]) as given (run_id, key, value, changed_by)
         where given.run_id = any (array(select id from made))
     ), with_sources as (
         insert into source (run_id, attempt, commit_id, branch, remote, is_dirty, entry_point, argv, patch_digest)
         select given.run_id, 1, told.*
-        from unnest($19::uuid[], $20::text[]) as given (run_id, source)
+        from unnest($20::uuid[], $21::text[]) as given (run_id, source)
         cross join json_to_record(given.source::json) as told (
             commit_id text, branch text, remote text, is_dirty boolean, entry_point text, argv text[],
             patch_digest bytea
@@ -211,7 +225,7 @@ BEGIN = """
         insert into environment
             (run_id, attempt, python, platform, hostname, cpu_count, memory_bytes, gpus, packages)
         select given.run_id, 1, told.*
-        from unnest($21::uuid[], $22::text[]) as given (run_id, environment)
+        from unnest($22::uuid[], $23::text[]) as given (run_id, environment)
         cross join json_to_record(given.environment::json) as told (
             python text, platform text, hostname text, cpu_count integer, memory_bytes bigint, gpus text[],
             packages jsonb
@@ -219,7 +233,7 @@ BEGIN = """
         where given.run_id = any (array(select id from made))
     )
     select id, project_id, experiment_id, parent_id, name, status, attempt, created_by, created_at, started_at,
-        finished_at
+        finished_at, group_name, ancestor_ids
     from made
 """
 
@@ -241,6 +255,7 @@ async def begin(conn: Conn, beginnings: Sequence[Beginning]) -> list[Run | None]
         [one.account_id for one in by_id.values()],
         [one.started_at for one in asked],
         [one.digest() for one in asked],
+        [one.group_name for one in asked],
         [one.id for one in asked for _ in one.params],
         *params.columns([param for one in asked for param in one.params]),
         [one.id for one in asked for _ in one.tags],
@@ -267,6 +282,12 @@ async def start(pool: Pool, scope: Scope, asked: Start) -> tuple[Run, bool]:
             parent = await get(conn, scope, Action.READ, asked.parent_id)
             if parent.project_id != project.id:
                 raise Invalid("the parent run is in another project", path="input.parentId")
+            if len(parent.ancestor_ids) >= DEPTH_MAX:
+                raise Invalid(
+                    f"run {asked.id} would have {DEPTH_MAX + 1} runs above it; there may be {DEPTH_MAX}",
+                    path="input.parentId",
+                    hint="give it a run further up as its parent",
+                )
         await experiments.ensure(conn, scope.account_id, project.id, asked.experiment, path="input.experiment")
         [run] = await begin(conn, [Beginning(asked, project.id, scope.account_id)])
         if run is not None:
@@ -338,7 +359,7 @@ HEARTBEAT = """
     where run.id = $1 and is_visible(run.project_id, run.created_by, $2, $3, $4)
         and attempt.run_id = run.id and attempt.number = run.attempt and attempt.finished_at is null
     returning run.id, run.project_id, run.experiment_id, run.parent_id, run.name, attempt.status, run.attempt,
-        run.created_by, run.created_at, run.started_at, run.finished_at
+        run.created_by, run.created_at, run.started_at, run.finished_at, run.group_name, run.ancestor_ids
 """
 
 
@@ -387,6 +408,7 @@ END = """
     where attempt.run_id = open.run_id and attempt.number = open.number
     returning run.id, run.project_id, run.experiment_id, run.parent_id, run.name, attempt.status,
         attempt.number as attempt, run.created_by, run.created_at, run.started_at, attempt.finished_at,
+        run.group_name, run.ancestor_ids,
         not exists (select from artifact where artifact.run_id = run.id and artifact.state <> 'READY') as is_settled
 """
 
@@ -457,4 +479,6 @@ def _run(row: asyncpg.Record) -> Run:
         row["created_at"],
         row["started_at"],
         row["finished_at"],
+        row["group_name"],
+        row["ancestor_ids"],
     )

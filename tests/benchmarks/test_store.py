@@ -66,7 +66,7 @@ async def test_made_up_runs_are_as_if_they_had_come_through_the_api(server: Serv
 def _copies(made: list[Training]) -> list[Training]:
     """The same trainings with new ids."""
     new = {one.id: ids.new() for one in made}
-    return [replace(one, id=new[one.id], parent_id=one.parent_id and new[one.parent_id]) for one in made]
+    return [replace(one, id=new[one.id], ancestor_ids=[new[each] for each in one.ancestor_ids]) for one in made]
 
 
 async def _log(runstone: Runstone, project: str, one: Training) -> None:
@@ -80,6 +80,7 @@ async def _log(runstone: Runstone, project: str, one: Training) -> None:
             "project": project,
             "experiment": one.experiment,
             "name": one.name,
+            "group": one.group,
             "parentId": one.parent_id and str(one.parent_id),
             "startedAt": one.created_at.isoformat(),
             "params": [{"key": key, "value": value} for key, value in one.params.items()],
@@ -136,6 +137,8 @@ def _plain(value: Any, known: dict[UUID, str]) -> Any:
     match value:
         case UUID():
             return known.get(value, "other")
+        case list():
+            return [_plain(each, known) for each in value]
         case datetime():
             return "a time"
     return value
