@@ -17,7 +17,8 @@ from starlette.websockets import WebSocket
 from api import pages
 from api.context import Deps
 from api.documents import Documents
-from api.guard import Guard
+from api.express import Express
+from api.guard import Guard, Rules
 from api.http import GraphQLEndpoint
 from api.live import open_live
 from api.live_sockets import Sockets, open_sockets
@@ -37,6 +38,7 @@ class State(TypedDict):
 
     deps: Deps
     endpoint: GraphQLEndpoint
+    express: Express
     sockets: Sockets
 
 
@@ -162,10 +164,11 @@ def make_router(settings: Settings) -> Starlette:
         async with open_deps(settings) as deps:
             documents = Documents(schema._schema, introspection=settings.introspection)
             endpoint = GraphQLEndpoint(deps, schema._schema, documents)
+            express = Express(Rules(settings), endpoint.plain)
             async with open_sockets(deps, schema._schema, documents) as sockets:
                 gc.collect()
                 gc.freeze()  # what is here stays; going through it again and again stops requests for 100 ms at a time
-                yield {"deps": deps, "endpoint": endpoint, "sockets": sockets}
+                yield {"deps": deps, "endpoint": endpoint, "express": express, "sockets": sockets}
 
     router = Starlette(routes=routes(settings), lifespan=lifespan)
     router.router.redirect_slashes = False

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from graphql import (
     DocumentNode,
@@ -16,7 +16,7 @@ from graphql import (
 )
 
 from api import errors, known
-from api.known import Known, Lists
+from api.known import Bound, Known, Lists, Unusual
 from db.errors import Code
 
 TOKENS_MAX: Final = 10_000
@@ -30,6 +30,15 @@ class Document:
     node: DocumentNode
     known: Known | None
     lists: Lists | None
+
+    def bound(self, operation_name: str | None, variables: dict[str, Any] | None) -> Bound | None:
+        """The compiled operation with these variables; None when it must be executed in the ordinary way."""
+        if self.known is None or operation_name not in (None, self.known.name):
+            return None
+        try:
+            return self.known.bound(variables)
+        except Unusual:  # the ordinary way says what is wrong
+            return None
 
 
 class Refused(Exception):

@@ -2,11 +2,12 @@
 
 import functools
 import ipaddress
+from collections.abc import Sequence
 from itertools import chain
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from settings import LOOPBACK, Settings
@@ -24,31 +25,38 @@ SAFE: Final = [  # the server adds them to each answer
 
 
 class Guard:
-    """Refuses a foreign Host (DNS rebinding) and too many headers."""
+    """Refuses what breaks the rules, before a route sees it."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
+        self._rules = Rules(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 400 or 431."""
+        is_request = scope["type"] in {"http", "websocket"}
+        refusal = self._rules.refusal(scope["headers"]) if is_request else None
+        await (refusal or self._app)(scope, receive, send)
+
+
+class Rules:
+    """A Host that is ours, since others come from pages that rebound their name, and not too many headers."""
+
+    def __init__(self, settings: Settings) -> None:
         public = urlsplit(settings.url).hostname
         self._names = {*LOOPBACK, *settings.allowed_hosts, *([public] if public else [])}
         self._any_address = not settings.is_loopback
         self._serves = functools.lru_cache(HOSTS_KEPT)(self._is_served)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 400 or 431."""
-        if scope["type"] not in {"http", "websocket"}:
-            await self._app(scope, receive, send)
-            return
-        headers = scope["headers"]
+    def refusal(self, headers: Sequence[tuple[bytes, bytes]]) -> Response | None:
+        """What a request with these headers is answered; None when it may pass."""
         if len(headers) > HEADERS_MAX or sum(map(len, chain.from_iterable(headers))) > HEADER_BYTES_MAX:
             limit = f"at most {HEADERS_MAX} headers of {HEADER_BYTES_MAX} bytes in all"
-            await PlainTextResponse(limit, 431, {"Connection": "close"})(scope, receive, send)
-            return
+            return PlainTextResponse(limit, 431, {"Connection": "close"})
         hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._serves(hosts[0].decode("latin-1")):
             text = "this server does not answer to that Host; set RUNSTONE_PUBLIC_URL or RUNSTONE_ALLOWED_HOSTS"
-            await PlainTextResponse(text, 400)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+            return PlainTextResponse(text, 400)
+        return None
 
     def _is_served(self, host: str) -> bool:
         """Whether a Host header names this server: a known name, or an address when we listen on the network."""

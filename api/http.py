@@ -1,11 +1,13 @@
 """GraphQL over HTTP: POST of a JSON body, answered with 200 when the operation ran and 4xx or 503 when it could not."""
 
 import functools
+import itertools
 import json
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
 
 import orjson
 from graphql import GraphQLSchema, OperationType, get_operation_ast
@@ -18,7 +20,8 @@ from api.auth import Scopes
 from api.bodies import Asked, BadRequest, Disconnected, PayloadTooLarge, TooSlow, UnsupportedMediaType
 from api.context import Context, Deps
 from api.documents import Document, Documents, Refused
-from api.known import ListExecutor, Unusual
+from api.known import Bound, ListExecutor
+from db.access import Scope as AccessScope
 from db.errors import Code, RunstoneError, Unauthenticated, Unavailable
 from db.errors import known as known_failure
 
@@ -36,7 +39,28 @@ STATUS: Final = {
     Code.UNAVAILABLE: 503,
 }
 
-Headers = list[tuple[bytes, bytes]]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+NUMBERS: Final = itertools.count(int.from_bytes(os.urandom(8)))
+
+
+@dataclass(slots=True)
+class Answer:
+    """The answer of a request, before it is sent."""
+
+    status: int
+    request_id: str
+    body: bytes
+    more: Headers = field(default_factory=list)
+
+    def headers(self) -> Headers:
+        """Its headers, besides those that the server adds to each answer."""
+        return [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(self.body)).encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-request-id", self.request_id.encode()),
+            *self.more,
+        ]
 
 
 class Load:
@@ -89,23 +113,50 @@ class GraphQLEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as JSON; a failure of any kind is an entry of `errors` with a code."""
-        request_id = os.urandom(8).hex()
+        request_id = _new_request_id()
         try:
             taken = Taken(self._load)
             try:
                 answer = await self._answer(dict(scope["headers"]), receive, taken.take, request_id)
             finally:
                 taken.give_back()
-            await _respond(send, 200, answer, request_id)
+            answered = Answer(200, request_id, _dumped(answer))
         except Disconnected:
             return
-        except Exception as error:
-            failure = known_failure(error)
-            if failure is None:
-                log.exception("request %s failed", request_id)
-                await _respond(send, 500, {"errors": [errors.internal(request_id)]}, request_id)
-            else:
-                await _refuse(send, failure, request_id)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
+            answered = _failed(error, request_id)
+        await send({"type": "http.response.start", "status": answered.status, "headers": answered.headers()})
+        await send({"type": "http.response.body", "body": answered.body})
+
+    def plain(self, authorization: str, body: bytes) -> Awaitable[Answer] | None:
+        """What answers a compiled document of a token that was asked for lately.
+
+        None when anything is unusual: nothing was done, and the ordinary way finds out what it is.
+        """
+        scope = self._scopes.recent(authorization)
+        if scope is None:
+            return None
+        try:
+            asked = bodies.asked(body)
+            bound = self._documents.find(asked.query).bound(asked.operation_name, asked.variables)
+            if bound is None:
+                return None
+            taken = Taken(self._load)
+            taken.take(len(body))
+        except (RunstoneError, Refused):
+            return None
+        return self._plainly(authorization, scope, bound, taken)
+
+    async def _plainly(self, authorization: str, viewer: AccessScope, bound: Bound, taken: Taken) -> Answer:
+        request_id = _new_request_id()
+        context = Context(self._deps, viewer, request_id)
+        try:
+            data, found = await known.run(bound, context, functools.partial(self._refresh, authorization, True))
+            return Answer(200, request_id, _dumped(_answer(data, found, request_id)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
+            return _failed(error, request_id)
+        finally:
+            taken.give_back()
 
     async def _answer(
         self, headers: dict[bytes, bytes], receive: Receive, take: Callable[[int], None], request_id: str
@@ -122,14 +173,10 @@ class GraphQLEndpoint:
         except Refused as refused:
             return {"errors": errors.shown(refused.errors, request_id)}
         refresh = functools.partial(self._refresh, authorization, recent is not None)
-        if document.known is not None and asked.operation_name in (None, document.known.name):
-            try:
-                bound = document.known.bound(asked.variables)
-            except Unusual:
-                pass  # the ordinary way says what is wrong
-            else:
-                data, found = await known.run(bound, context, refresh)
-                return _answer(data, found, request_id)
+        bound = document.bound(asked.operation_name, asked.variables)
+        if bound is not None:
+            data, found = await known.run(bound, context, refresh)
+            return _answer(data, found, request_id)
         await refresh(context)
         context.lists = document.lists
         return await self._executed(context, document, asked)
@@ -174,31 +221,30 @@ def _answer(data: dict[str, Any] | None, found: list[Any], request_id: str) -> d
     return answer
 
 
-async def _refuse(send: Send, failure: RunstoneError, request_id: str) -> None:
-    status = 415 if isinstance(failure, UnsupportedMediaType) else STATUS.get(failure.code, 400)
-    headers: Headers = []
+def _failed(error: Exception, request_id: str) -> Answer:
+    """What is answered when the operation could not run."""
+    failure = known_failure(error)
+    if failure is None:
+        log.error("request %s failed", request_id, exc_info=error)
+        return Answer(500, request_id, _dumped({"errors": [errors.internal(request_id)]}))
+    more: Headers = []
     if isinstance(failure, Unauthenticated):
-        headers.append((b"www-authenticate", b"Bearer"))
+        more.append((b"www-authenticate", b"Bearer"))
     if failure.retryable:
-        headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
+        more.append((b"retry-after", str(RETRY_AFTER_S).encode()))
     if isinstance(failure, PayloadTooLarge | TooSlow):
-        headers.append((b"connection", b"close"))
-    await _respond(send, status, {"errors": [errors.to_answer(failure, request_id)]}, request_id, headers)
+        more.append((b"connection", b"close"))
+    status = 415 if isinstance(failure, UnsupportedMediaType) else STATUS.get(failure.code, 400)
+    return Answer(status, request_id, _dumped({"errors": [errors.to_answer(failure, request_id)]}), more)
 
 
-async def _respond(
-    send: Send, status: int, answer: dict[str, Any], request_id: str, headers: Headers | None = None
-) -> None:
+def _dumped(answer: dict[str, Any]) -> bytes:
     try:
-        body = orjson.dumps(answer)
+        return orjson.dumps(answer)
     except TypeError:  # a message that quotes half of a surrogate pair, which only escaped JSON can hold
-        body = json.dumps(answer).encode()
-    head = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        (b"x-request-id", request_id.encode()),
-        *(headers or ()),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": head})
-    await send({"type": "http.response.body", "body": body})
+        return json.dumps(answer).encode()
+
+
+def _new_request_id() -> str:
+    """64 bits that no other request of this process has, and hardly one of another."""
+    return f"{next(NUMBERS) % 2**64:016x}"

@@ -94,6 +94,9 @@ class _RootField:
     shape: Shape
 
 
+Bound: TypeAlias = list[tuple[_RootField, dict[str, Any]]]
+
+
 class Known:
     """A compiled mutation."""
 
@@ -102,7 +105,7 @@ class Known:
         self._variables = {variable.name: variable for variable in variables}
         self._fields = tuple(fields)
 
-    def bound(self, given: Variables | None) -> list[tuple[_RootField, dict[str, Any]]]:
+    def bound(self, given: Variables | None) -> Bound:
         """The fields to run and their arguments. Raises `Unusual`."""
         variables = self._coerced(given or {})
         return [
@@ -126,7 +129,7 @@ class Known:
 
 
 async def run(
-    bound: Iterable[tuple[_RootField, dict[str, Any]]],
+    bound: Bound,
     context: Context,
     refresh: Callable[[Context], Awaitable[bool]],
 ) -> tuple[dict[str, Any] | None, list[GraphQLError]]:

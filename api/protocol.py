@@ -1,0 +1,190 @@
+"""HTTP/1.1 as uvicorn speaks it, with ends to waiting, one packet an answer, and an express way for known requests."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, Final, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.express import Express
+from api.http import Answer
+
+REQUEST_HEAD_TIMEOUT_S: Final = 10.0
+LAST_CALL_S: Final = 1.0
+REST_S: Final = 1.0  # that the body of an express request may take
+
+
+class WholeAnswer:
+    """A transport that keeps the head of an answer until its body comes: one packet, one call of the system."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Send it, or keep it when it is the head."""
+        if not self._head and data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100"):
+            self._head = data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def flush(self) -> None:
+        """Send a head that has no body."""
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        """Close the connection when all is sent."""
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class Protocol(HttpToolsProtocol):
+    """Closes a connection whose request line and headers do not arrive in time; takes only targets that are paths.
+
+    What comes while no request is open, and is one that `Express` knows, goes the express way; nothing else is then
+    read from the connection until it is answered.
+    """
+
+    _head_timer: asyncio.TimerHandle | None = None
+    _is_between = True  # requests: the next byte begins one
+    _opening = b""  # what came first of the request that is being parsed
+    _part = b""  # of an express request
+    _rest_timer: asyncio.TimerHandle | None = None
+    _running: asyncio.Task[None] | None = None  # answers an express request
+    _later = b""  # what came while it runs
+    _is_last = False  # close when it is answered
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio says BaseTransport
+        super().connection_made(transport)
+        self._express: Express | None = self.app_state.get("express")
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        if self._running is not None:
+            self._later += data
+            self.flow.pause_reading()
+            return
+        data = self._whole(data)
+        if not self._is_express(data):
+            super().data_received(data)
+
+    def _is_express(self, data: bytes) -> bool:
+        """Whether `data` is a request that goes the express way, or the beginning of one."""
+        is_open = self.cycle is not None and not self.cycle.response_complete
+        if self._express is None or is_open or not self._is_between:
+            return False
+        head = self._express.head(data)
+        if head is not None and len(data) < head.body_end:
+            self._expect_rest(data)
+            return True
+        if head is not None and len(data) == head.body_end:
+            answering = self._express.answering(head, data)
+            if answering is not None:
+                self._take(answering)
+                return True
+        self._opening = data
+        return False
+
+    def _take(self, answering: Awaitable[Answer]) -> None:
+        self._forget_head()
+        self._unset_keepalive_if_required()
+        self._running = self.loop.create_task(self._answer(answering))
+        self.tasks.add(self._running)  # the server waits for them when it ends
+        self._running.add_done_callback(self.tasks.discard)
+
+    async def _answer(self, answering: Awaitable[Answer]) -> None:
+        """Send the answer, and go on with what came in the meantime."""
+        try:
+            answer = await answering
+        finally:
+            self._running = None
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        assert self._express is not None
+        self.transport.write(self._express.packet(answer, self.server_state.default_headers))
+        if self._is_last:
+            self.transport.close()
+            return
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        if self._later:
+            data, self._later = self._later, b""
+            self.flow.resume_reading()
+            self.data_received(data)
+
+    def _expect_rest(self, part: bytes) -> None:
+        """Keep the part of a request until the rest comes, but not long."""
+        self._part = part
+        self._rest_timer = self.loop.call_later(REST_S, self._leave_way)
+
+    def _whole(self, data: bytes) -> bytes:
+        """The data behind what was kept."""
+        if self._rest_timer is None:
+            return data
+        self._rest_timer.cancel()
+        self._rest_timer = None
+        data, self._part = self._part + data, b""
+        return data
+
+    def _leave_way(self) -> None:
+        """The ordinary way has patience with slow lines, and an end to it."""
+        self._opening = b""
+        super().data_received(self._whole(b""))
+
+    def shutdown(self) -> None:
+        if self._running is not None:
+            self._is_last = True
+        else:
+            super().shutdown()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._is_between = False
+        if self._head_timer is None:
+            self._expect_head()
+
+    def on_url(self, url: bytes) -> None:
+        if not self.url and not url.startswith(b"/"):
+            raise ValueError("the target is not a path")  # the parser answers 400
+        super().on_url(url)
+
+    def on_headers_complete(self) -> None:
+        self._forget_head()
+        super().on_headers_complete()
+        if self._opening:
+            if self._express is not None and self.parser.get_http_version() == "1.1":
+                self._express.learn(self._opening, self.parser.get_method(), self.url, self.headers)
+            self._opening = b""
+        if self.cycle is not None:
+            self.cycle.transport = cast(asyncio.Transport, WholeAnswer(self.transport))
+
+    def on_message_complete(self) -> None:
+        self._is_between = True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if self.cycle is not None and isinstance(self.cycle.transport, WholeAnswer):
+            self.cycle.transport.flush()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_head()
+        self._whole(b"")
+        super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        self._head_timer = self.loop.call_later(REQUEST_HEAD_TIMEOUT_S, self._call_last)
+
+    def _call_last(self) -> None:
+        """Between this timer and the next the loop reads what has arrived, however late it is with that itself."""
+        self._head_timer = self.loop.call_later(LAST_CALL_S, self.transport.close)
+
+    def _forget_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
