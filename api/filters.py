@@ -126,6 +126,7 @@ class AttributeFilter:
     started_at: TimeFilter | None = strawberry.field(default=None, description="When it began, by the client's clock.")
     finished_at: TimeFilter | None = strawberry.field(default=None, description="When it ended.")
     duration_seconds: NumberFilter | None = strawberry.field(default=None, description="How long it took.")
+    group: TextFilter | None = strawberry.field(default=None, description="The group that it was given.")
     parent_id: IdFilter | None = strawberry.field(default=None, description="The run that started it.")
     ancestor_id: IdFilter | None = strawberry.field(
         default=None, description="Its parent, the parent of that, and so on: one of them must be so."

@@ -45,6 +45,7 @@ class Attribute(StrEnum):
     STARTED_AT = "startedAt"
     FINISHED_AT = "finishedAt"
     DURATION = "durationSeconds"
+    GROUP = "group"
     PARENT = "parentId"
     ANCESTOR = "ancestorId"  # its parent, or the parent of an ancestor; only compared, not ordered by
 

@@ -49,6 +49,7 @@ ATTRIBUTES: Final[Mapping[Attribute, Kind]] = {
     Attribute.STARTED_AT: Kind.TIME,
     Attribute.FINISHED_AT: Kind.TIME,
     Attribute.DURATION: Kind.NUMBER,
+    Attribute.GROUP: Kind.TEXT,
     Attribute.PARENT: Kind.ID,
     Attribute.ANCESTOR: Kind.ID,
 }
