@@ -11,6 +11,7 @@ One pass over the text and one over its tokens, each in linear time.
 
 import math
 import re
+from collections.abc import Set
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Final
@@ -82,6 +83,7 @@ def _invalid(mistake: Mistake, path: str) -> Invalid:
     )
 
 
+EVERY_OPERATOR: Final = frozenset(Operator)
 COMPARED: Final = {each.value: each for each in Operator} | {"==": Operator.EQ, "<>": Operator.NE}
 ORDERED: Final = {Operator.LT, Operator.LE, Operator.GT, Operator.GE}
 PATTERNS: Final = {Operator.LIKE, Operator.ILIKE}
@@ -226,13 +228,13 @@ class _Parser:
 
     def _comparison(self, field: Field, at: Token, *, patterns_only: bool) -> Condition:
         kind = fields.kind(field)
-        allowed = PATTERNS if patterns_only else OPERATORS.get(kind, set(Operator))
-        names = [each.value for each in Operator if each in allowed] + ["IN", "IS NULL"]
+        allowed = PATTERNS if patterns_only else OPERATORS.get(kind, EVERY_OPERATOR)
         operator = COMPARED.get(self._next.word)
         if operator is None:
-            raise self._expected(f"an operator after {at.source}", *names)
+            raise self._expected(f"an operator after {at.source}", *_names(allowed))
         if operator not in allowed:
-            raise Mistake(f"{at.source} is not compared by {operator}", self._next.position, suggestions=names)
+            message = f"{at.source} is not compared by {operator}"
+            raise Mistake(message, self._next.position, suggestions=_names(allowed))
         self._step()
         value_at = self._next
         value = self._value(Kind.TEXT if operator in PATTERNS else kind, at)
@@ -324,6 +326,10 @@ def _literal(token: Token) -> str | int | float | bool | None:
     if token.word in NON_FINITE:
         return NON_FINITE[token.word]
     return {"TRUE": True, "FALSE": False}.get(token.word)
+
+
+def _names(operators: Set[Operator]) -> list[str]:
+    return [each.value for each in Operator if each in operators] + ["IN", "IS NULL"]
 
 
 def _mismatch(kind: Kind, at: Token, token: Token) -> Mistake:

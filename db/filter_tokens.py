@@ -6,9 +6,8 @@ One pass from left to right, in linear time.
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Mistake(Exception):
@@ -34,8 +33,7 @@ class Is(Enum):
     END = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A part of the text; `word` is what a name without quotes is in capitals, or a sign."""
 
     kind: Is
