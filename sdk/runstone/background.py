@@ -143,8 +143,12 @@ def start_run(
     tags: Mapping[str, Any] | None = None,
     run_id: str | None = None,
     parent: str | Run | None = None,
+    group: str | None = None,
 ) -> Run:
     """A new run in the experiment, which is made when it is missing; or, by `run_id`, the next attempt of a run.
+
+    `parent` is the run that starts it, such as a sweep; `group` a name that runs share, such as those of one setting
+    with other seeds.
 
     `with runstone.start_run(...) as run` finishes it with the block: FAILED after an exception, KILLED after an
     interrupt, else FINISHED. Otherwise call `run.finish()`; a run that is open when the program ends is finished then.
@@ -159,6 +163,7 @@ def start_run(
             tags=tags,
             run_id=run_id,
             parent=parent,
+            group=group,
         )
     )
 

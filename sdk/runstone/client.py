@@ -82,8 +82,12 @@ class Client:
         tags: Mapping[str, Any] | None = None,
         run_id: str | None = None,
         parent: str | AsyncRun | None = None,
+        group: str | None = None,
     ) -> Starting[AsyncRun]:
         """A new run in the experiment, which is made when it is missing; or, by `run_id`, the next attempt of a run.
+
+        `parent` is the run that starts it, such as a sweep; `group` a name that runs share, such as those of one
+        setting with other seeds.
 
         `async with client.start_run(...) as run` finishes it with the block: FAILED after an exception, KILLED after
         a cancellation or an interrupt, else FINISHED. `await client.start_run(...)` leaves that to `run.finish()`.
@@ -98,6 +102,7 @@ class Client:
                 tags=tags,
                 run_id=run_id,
                 parent=parent,
+                group=group,
             )
         )
 

@@ -453,6 +453,7 @@ async def start(
     tags: Mapping[str, Any] | None,
     run_id: str | None,
     parent: str | _Writing | None,
+    group: str | None,
 ) -> AnyRun:
     """A new run, or the next attempt of the run `run_id`; with the source and the environment of this process.
 
@@ -477,6 +478,7 @@ async def start(
             "experiment": values.name(experiment, "experiment"),
             "name": None if name is None else values.name(name, "name"),
             "parentId": parent.id if isinstance(parent, _Writing) else parent,
+            "group": None if group is None else values.name(group, "group"),
             "startedAt": values.now(),
             **recorded,
             **about,

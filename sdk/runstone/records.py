@@ -106,6 +106,7 @@ class RunSummary:
     started_at: datetime | None
     finished_at: datetime | None
     duration_seconds: float | None
+    group: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ def record(run: RunRecord) -> Iterator[Table | Text]:
         ("took", _duration(run.duration_seconds)),
         ("attempt", run.attempt),
     ]
+    if run.group is not None:
+        facts.append(("group", run.group))
     if run.source is not None:
         changed = " (with uncommitted changes)" if run.source.dirty else ""
         facts.append(("source", f"{run.source.entry_point or ''} {_brief(run.source.commit or '')}{changed}".strip()))

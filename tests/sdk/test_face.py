@@ -98,11 +98,12 @@ def test_a_run_that_does_not_exist_cannot_be_resumed(standin: StandIn) -> None:
         runstone.start_run(run_id="0190b5a4-0000-7000-8000-000000000000")
 
 
-def test_a_run_has_a_parent(standin: StandIn) -> None:
-    with runstone.start_run() as parent, runstone.start_run(parent=parent) as child:
+def test_a_run_has_a_parent_and_a_group(standin: StandIn) -> None:
+    with runstone.start_run() as parent, runstone.start_run(parent=parent, group="folds") as child:
         pass
 
     assert standin.runs[child.id].request["parentId"] == parent.id
+    assert standin.runs[child.id].request["group"] == "folds"
 
 
 async def test_it_works_where_an_event_loop_runs_already(standin: StandIn) -> None:
