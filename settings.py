@@ -46,6 +46,9 @@ class Settings:
     request_body_bytes_max: int = 4 * 1024 * 1024
     artifact_size_bytes_max: int = 1024**4
     upload_expiry_s: int = 24 * 3600
+    export_expiry_s: int = 7 * 86400
+    export_runs_max: int = 1_000_000
+    export_points_max: int = 10_000_000_000
     lost_after_s: int = 300
     graphiql: bool = True
     introspection: bool = True
@@ -86,6 +89,9 @@ class Settings:
             request_body_bytes_max=read.whole("REQUEST_BODY_BYTES_MAX", cls.request_body_bytes_max, 1024, 1 << 30),
             artifact_size_bytes_max=read.whole("ARTIFACT_SIZE_BYTES_MAX", cls.artifact_size_bytes_max, 1, 5 * 1024**4),
             upload_expiry_s=read.whole("UPLOAD_EXPIRY_S", cls.upload_expiry_s, 1, 30 * 86400),
+            export_expiry_s=read.whole("EXPORT_EXPIRY_S", cls.export_expiry_s, 60, 10 * 365 * 86400),
+            export_runs_max=read.whole("EXPORT_RUNS_MAX", cls.export_runs_max, 1, 1_000_000_000),
+            export_points_max=read.whole("EXPORT_POINTS_MAX", cls.export_points_max, 1, 1 << 62),
             lost_after_s=read.whole("LOST_AFTER_S", cls.lost_after_s, 1, 30 * 86400),
             graphiql=read.flag("GRAPHIQL", cls.graphiql),
             introspection=read.flag("INTROSPECTION", cls.introspection),

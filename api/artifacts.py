@@ -93,14 +93,14 @@ class Artifact(Node):
     async def download(self, info: Info) -> Download | None:
         if self.row.object_key is None:
             return None
-        with _store_answers():
+        with store_answers():
             signer = await info.context.deps.store.signer()
         expires_at = datetime.now(UTC) + timedelta(seconds=GET_EXPIRES_S)
         return Download(url=signer.get(self.row.object_key, self.row.path).url, expires_at=expires_at)
 
 
 @contextmanager
-def _store_answers() -> Iterator[None]:
+def store_answers() -> Iterator[None]:
     """Raise `Unavailable` when the store does not."""
     try:
         yield
@@ -267,7 +267,7 @@ class ArtifactMutation:
     ) -> CreateUploadsResult:
         deps = info.context.deps
         files = _checked(deps, input.files)
-        with _store_answers():
+        with store_answers():
             probe = await deps.prober.answers()
         rows = await uploads.create(
             deps.pool,
@@ -278,7 +278,7 @@ class ArtifactMutation:
             expiry_s=deps.settings.upload_expiry_s,
         )
         rows = await _with_multiparts(deps, rows)
-        with _store_answers():
+        with store_answers():
             signer = await deps.store.signer()
         shown = await asyncio.to_thread(_signed, signer, deps.store.settings.prefix, rows)
         return CreateUploadsPayload(uploads=shown)
@@ -340,7 +340,7 @@ async def _with_multiparts(deps: Deps, rows: Sequence[uploads.Upload]) -> list[u
     for upload_id, key in keys_without.items():
         kept[upload_id] = await uploads.start_multipart(deps.pool, upload_id, begun[key])
         if kept[upload_id] != begun[key]:  # another request was faster
-            with _store_answers():
+            with store_answers():
                 await deps.store.drop_multipart(key, begun[key])
     return [
         replace(row, sending=replace(row.sending, multipart_id=kept[row.artifact.id]))
@@ -358,7 +358,7 @@ async def _begun(deps: Deps, staging_keys: Sequence[str]) -> dict[str, str]:
         async with slots:
             return await deps.store.start_multipart(key)
 
-    with _store_answers():
+    with store_answers():
         async with asyncio.timeout(STORE_TIMEOUT_S):
             found = await asyncio.gather(*map(begin, staging_keys), return_exceptions=True)
         for one in found:

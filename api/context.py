@@ -10,7 +10,21 @@ from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
 from api.live import Live
-from db import access, artifacts, attempts, experiments, ids, inputs, params, projects, runs, summaries, tags, trees
+from db import (
+    access,
+    artifacts,
+    attempts,
+    experiments,
+    exports,
+    ids,
+    inputs,
+    params,
+    projects,
+    runs,
+    summaries,
+    tags,
+    trees,
+)
 from db.access import Account, Role, Scope
 from db.metrics import Recorder
 from db.pool import Pool
@@ -96,6 +110,13 @@ class Loaders:
             found = await artifacts.ready(pool, scope, ids)
             return [found[run_id] for run_id in ids]
 
+        async def load_exports(ids: Sequence[UUID]) -> list[exports.Export | None]:
+            return await exports.by_ids(pool, scope, ids)
+
+        async def load_export_files(ids: Sequence[UUID]) -> list[list[exports.File]]:
+            found = await exports.files(pool, scope, ids)
+            return [found[export_id] for export_id in ids]
+
         self.account = DataLoader(load_accounts)
         self.project = DataLoader(load_projects)
         self.experiment = DataLoader(load_experiments)
@@ -111,6 +132,8 @@ class Loaders:
         self.artifact = DataLoader(load_artifacts)
         self.artifact_at = DataLoader(load_artifacts_at)
         self.ready_artifacts = DataLoader(load_ready_artifacts)
+        self.export = DataLoader(load_exports)
+        self.export_files = DataLoader(load_export_files)
 
 
 @dataclass(slots=True)

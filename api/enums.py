@@ -12,6 +12,7 @@ from db.attempts import RunStatus
 from db.conditions import Area, Stat
 from db.errors import Code
 from db.events import EventKind
+from db.exports import ExportFailureReason, ExportState, ExportTable
 from db.goals import Goal
 from db.params import ParamType
 from db.runs import FinalStatus
@@ -111,6 +112,38 @@ def describe_all() -> None:
         MAXIMIZE="Larger is better, as of an accuracy.",
     )
     describe(
+        ExportTable,
+        "ExportTable",
+        "What an export has files of; `docs/exporting.md` tells the columns.",
+        RUNS="A row for each run: its name, status, times, who, where from, and its tags as a map.",
+        PARAMS="A row for each param of each run.",
+        METRICS="A row for each series of each run: count, first, last, lowest and highest value.",
+        POINTS="Every point of every series, exactly.",
+        TAGS="A row for each tag of each run.",
+        INPUTS="A row for each dataset that a run read.",
+        ARTIFACTS="A row for each READY file of a run: path, size, digest; not its bytes.",
+        PACKAGES="A row for each package that was installed where a run ran.",
+    )
+    describe(
+        ExportState,
+        "ExportState",
+        "How far an export is.",
+        QUEUED="It waits for a worker.",
+        RUNNING="A worker writes its files.",
+        READY="Its files can be downloaded.",
+        FAILED="It came to nothing; `failure` says why.",
+        EXPIRED="Its files were kept long enough and are deleted.",
+    )
+    describe(
+        ExportFailureReason,
+        "ExportFailureReason",
+        "Why an export is FAILED.",
+        FORBIDDEN="Who asked for it may no longer see what it would hold.",
+        TOO_LARGE="It would have more points than an export may have.",
+        TOO_SLOW="It was not done in time.",
+        POISON="Again and again, the attempt to write it ended without a result.",
+    )
+    describe(
         Area,
         "Area",
         "Where a field of a run lies.",
@@ -158,6 +191,7 @@ def describe_all() -> None:
         CONFLICT="It contradicts what is stored.",
         RUN_SEALED="The run has ended.",
         UPLOAD_EXPIRED="The upload is over.",
+        QUOTA="You have as much of it as you may have at once.",
         PAYLOAD_TOO_LARGE="The request is larger than the server takes.",
         QUERY_TOO_COMPLEX="The query would cost more than the server spends on one.",
         TIMEOUT="It took too long.",

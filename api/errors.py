@@ -136,6 +136,11 @@ class UploadExpired(UserError):
     pass
 
 
+@strawberry.type(description="You have as much of this as you may have at once; `limit` says how much that is.")
+class QuotaExceeded(UserError):
+    pass
+
+
 @strawberry.type(description="A part of the server does not answer now; send the same request again.")
 class Unavailable(UserError):
     pass
@@ -152,6 +157,7 @@ BY_FAILURE: dict[type[errors.RunstoneError], type[UserError]] = {
     errors.ArtifactConflict: ArtifactConflict,
     errors.RunSealed: RunSealed,
     errors.UploadExpired: UploadExpired,
+    errors.QuotaExceeded: QuotaExceeded,
     errors.Unavailable: Unavailable,
 }
 

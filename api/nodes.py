@@ -15,21 +15,23 @@ class Node:
 
 @strawberry.type
 class NodeQuery:
-    @strawberry.field(description="The project, experiment, run or artifact of this id; null when you see none.")
+    @strawberry.field(description="What has this id, such as a project, a run or an export; null when you see none.")
     async def node(
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]
     ) -> Node | None:
         from api.artifacts import Artifact
         from api.experiments import Experiment
+        from api.exports import Export
         from api.projects import Project
         from api.runs import Run
 
         loaders = info.context.loaders
-        project, experiment, run, artifact = await asyncio.gather(
+        project, experiment, run, artifact, export = await asyncio.gather(
             found(loaders.project, id),
             found(loaders.experiment, id),
             found(loaders.run, id),
             found(loaders.artifact, id),
+            found(loaders.export, id),
         )
         if project:
             return Project.from_row(project)
@@ -37,4 +39,6 @@ class NodeQuery:
             return Experiment.from_row(experiment)
         if run:
             return Run.from_row(run)
-        return Artifact.from_row(artifact) if artifact else None
+        if artifact:
+            return Artifact.from_row(artifact)
+        return Export.from_row(export) if export else None

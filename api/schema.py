@@ -15,6 +15,7 @@ from api import (
     errors,
     events,
     experiments,
+    exports,
     filters,
     goals,
     inputs,
@@ -40,6 +41,7 @@ Query = merge_types(
         runs.RunQuery,
         filters.FilterQuery,
         artifacts.ArtifactQuery,
+        exports.ExportQuery,
         compare.CompareQuery,
         series.SeriesQuery,
         nodes.NodeQuery,
@@ -58,6 +60,7 @@ Mutation = merge_types(
         goals.GoalMutation,
         inputs.InputMutation,
         artifacts.ArtifactMutation,
+        exports.ExportMutation,
     ),
 )
 Subscription = merge_types("Subscription", (events.EventSubscription, points.PointSubscription))

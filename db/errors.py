@@ -18,6 +18,7 @@ class Code(StrEnum):
     CONFLICT = "CONFLICT"
     RUN_SEALED = "RUN_SEALED"
     UPLOAD_EXPIRED = "UPLOAD_EXPIRED"
+    QUOTA = "QUOTA"
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
     QUERY_TOO_COMPLEX = "QUERY_TOO_COMPLEX"
     TIMEOUT = "TIMEOUT"
@@ -143,6 +144,12 @@ class UploadExpired(RunstoneError):
     """The upload was abandoned, aborted or took too long."""
 
     code = Code.UPLOAD_EXPIRED
+
+
+class QuotaExceeded(RunstoneError):
+    """The viewer has as much of this as it may have; there is room again when some of it is over."""
+
+    code = Code.QUOTA
 
 
 class Unavailable(RunstoneError):

@@ -5,7 +5,11 @@ import secrets
 from typing import Final
 from uuid import UUID
 
-SHAPE: Final = re.compile(r"staging/[0-9a-f]{32}|p/[0-9a-f-]{36}/sha256/[0-9a-f]{2}/[0-9a-f]{64}")
+SHAPE: Final = re.compile(
+    r"staging/[0-9a-f]{32}"
+    r"|p/[0-9a-f-]{36}/sha256/[0-9a-f]{2}/[0-9a-f]{64}"
+    r"|p/[0-9a-f-]{36}/exports/[0-9a-f-]{36}/[0-9a-f]{32}"
+)
 
 
 def content(prefix: str, project_id: UUID, digest: bytes) -> str:
@@ -21,6 +25,16 @@ def staging(prefix: str) -> str:
 def stagings(prefix: str) -> str:
     """What all staging keys begin with."""
     return _under(prefix, "staging/")
+
+
+def exported(prefix: str, project_id: UUID, export_id: UUID) -> str:
+    """A new key for a file of an export."""
+    return exports(prefix, project_id, export_id) + secrets.token_hex(16)
+
+
+def exports(prefix: str, project_id: UUID, export_id: UUID) -> str:
+    """What the keys of all files of an export begin with."""
+    return _under(prefix, f"p/{project_id}/exports/{export_id}/")
 
 
 def is_ours(prefix: str, key: str) -> bool:

@@ -171,6 +171,10 @@ class Store:
                         await self.drop_multipart(target, multipart_id)
         return is_stored
 
+    def writing(self, key: str) -> "Writing":
+        """An object to be written part by part."""
+        return Writing(self, key)
+
     async def _blocks(self, key: str, size_bytes: int, block_bytes: int) -> AsyncGenerator[bytes, None]:
         """The object in blocks; it ends early once it is longer than `size_bytes`. Raises `BrokenOff`."""
         answer = await self._client.get_object(Bucket=self.settings.bucket, Key=key)
@@ -180,9 +184,10 @@ class Store:
                 yield block
                 left -= len(block)
 
-    def _description(self, digest: bytes) -> Any:
+    def _description(self, digest: bytes | None = None) -> Any:
         encryption = {} if self.settings.sse is None else {"ServerSideEncryption": self.settings.sse}
-        return {"ContentType": BINARY, "Metadata": {"sha256": digest.hex()}, **encryption}
+        metadata = {} if digest is None else {"sha256": digest.hex()}
+        return {"ContentType": BINARY, "Metadata": metadata, **encryption}
 
     async def start_multipart(self, key: str) -> str:
         """The store's name for a new multipart upload onto a staging key. Raises `StoreError`."""
@@ -236,6 +241,21 @@ class Store:
         with _translated():
             await self._client.delete_object(Bucket=self.settings.bucket, Key=key)
 
+    async def delete_all(self, beginning: str) -> int:
+        """Delete the objects whose keys begin so, and multipart uploads onto them; how many. Raises `StoreError`."""
+        place: Any = {"Bucket": self.settings.bucket, "Prefix": beginning}
+        deleted = 0
+        with _translated():
+            async for page in self._client.get_paginator("list_multipart_uploads").paginate(**place):
+                for item in page.get("Uploads", []):
+                    await self.drop_multipart(item["Key"], item["UploadId"])
+                    deleted += 1
+            async for page in self._client.get_paginator("list_objects_v2").paginate(**place):
+                for item in page.get("Contents", []):
+                    await self.delete(item["Key"])
+                    deleted += 1
+        return deleted
+
     async def stale_stagings(self, older_than_s: float) -> list[str]:
         """Our staging keys of objects that were written longer ago. Raises `StoreError`."""
         before = datetime.now(UTC) - timedelta(seconds=older_than_s)
@@ -259,6 +279,46 @@ class Store:
                 for item in page.get("Uploads", [])
                 if item["Initiated"] < before and keys.is_ours(self.settings.prefix, item["Key"])
             ]
+
+
+class Writing:
+    """An object that is written part by part; it is not there before all of it is."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        self.key = key
+        self._store = store
+        self._place: Any = {"Bucket": store.settings.bucket, "Key": key}
+        self._parts: list[Any] = []
+
+    async def send(self, part: bytes) -> None:
+        """The next bytes, 5 MiB at least. Raises `StoreError`."""
+        client = self._store._client
+        with _translated():
+            if "UploadId" not in self._place:
+                begun = await client.create_multipart_upload(**self._place, **self._store._description())
+                self._place["UploadId"] = begun["UploadId"]
+            number = len(self._parts) + 1
+            sent = await client.upload_part(**self._place, PartNumber=number, Body=part)
+            self._parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+
+    async def finish(self, rest: bytes, digest: bytes) -> None:
+        """The last bytes, of any number; `digest` is that of the whole. Raises `StoreError`."""
+        if not self._parts:
+            with _translated():
+                await self._store._client.put_object(**self._place, Body=rest, **self._store._description(digest))
+            return
+        if rest:
+            await self.send(rest)
+        with _translated():
+            await self._store._client.complete_multipart_upload(**self._place, MultipartUpload={"Parts": self._parts})
+        del self._place["UploadId"]
+
+    async def drop(self) -> None:
+        """Leave nothing of an object that was not finished; what a store that does not answer keeps is swept later."""
+        if "UploadId" in self._place:
+            with suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(CLEANUP_TIMEOUT_S):
+                    await self._store.drop_multipart(self.key, self._place["UploadId"])
 
 
 async def _read(body: aiohttp.StreamReader, size_bytes: int) -> bytes:

@@ -12,11 +12,11 @@ from arq.worker import Worker, func
 from db.pool import open_pool
 from settings import Settings, SettingsError
 from storage.store import open_store
-from workers import artifacts, events, queue, series, sweep
+from workers import artifacts, events, exports, queue, series, sweep
 from workers.work import Deps, Job, Sweep, ended, keep_sweeping, keep_working
 
-JOBS: Final[tuple[Job[Any], ...]] = (artifacts.JOB,)
-SWEEPS: Final[tuple[Sweep, ...]] = (*sweep.SWEEPS, *series.SWEEPS, *events.SWEEPS)
+JOBS: Final[tuple[Job[Any], ...]] = (artifacts.JOB, exports.JOB)
+SWEEPS: Final[tuple[Sweep, ...]] = (*sweep.SWEEPS, *series.SWEEPS, *events.SWEEPS, *exports.SWEEPS)
 
 LISTEN_AGAIN_S: Final = 1.0
 HEALTH_INTERVAL_S: Final = 10

@@ -158,7 +158,7 @@ class RateLimited(RunstoneError):
 
 
 class QuotaExceeded(RunstoneError):
-    """The project has no room for this."""
+    """You have as much of this as you may have at once."""
 
     code = "QUOTA"
 
@@ -211,6 +211,7 @@ BY_TYPENAME: Mapping[str, type[RunstoneError]] = {
         ArtifactConflict,
         RunSealed,
         UploadExpired,
+        QuotaExceeded,
         Unavailable,
     )
 }
