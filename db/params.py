@@ -187,9 +187,11 @@ STORED = """
 """
 
 INSERT = """
-    insert into param (run_id, attempt, key, type, text, number)
-    select $1, $2, key, type, text, number
-    from unnest($3::text[], $4::text[], $5::text[], $6::float8[]) as given (key, type, text, number)
+    insert into param (run_id, project_id, attempt, key, type, text, number)
+    select run.id, run.project_id, $2, given.key, given.type, given.text, given.number
+    from run
+    cross join unnest($3::text[], $4::text[], $5::text[], $6::float8[]) as given (key, type, text, number)
+    where run.id = $1
     on conflict (run_id, key) do nothing
 """
 

@@ -18,7 +18,6 @@ from db.errors import Conflict, Invalid, NotFound, RunSealed
 from db.params import Param
 from db.pool import Conn, Connection, Pool
 
-
 DEPTH_MAX: Final = 32
 
 
@@ -202,20 +201,21 @@ BEGIN = """
         insert into attempt (run_id, number, id, started_by)
         select id, attempt, id, created_by from made
     ), with_params as (
-        insert into param (run_id, attempt, key, type, text, number)
-        select given.run_id, 1, given.key, given.type, given.text, given.number
-        from unnest($11::uuid[], $12::text[], $13::text[], $14::text[], $15::float8[])
-            as given (run_id, key, type, text, number)
+        insert into param (run_id, project_id, attempt, key, type, text, number)
+        select given.run_id, given.project_id, 1, given.key, given.type, given.text, given.number
+        from unnest($11::uuid[], $12::uuid[], $13::text[], $14::text[], $15::text[], $16::float8[])
+            as given (run_id, project_id, key, type, text, number)
         where given.run_id = any (array(select id from made))
     ), with_tags as (
-        insert into tag (run_id, key, value, changed_by)
-        select given.run_id, given.key, given.value, given.changed_by
-        from unnest($16::uuid[], $17::text[], $18::text[], $19::uuid[]) as given (run_id, key, value, changed_by)
+        insert into tag (run_id, project_id, key, value, changed_by)
+        select given.run_id, given.project_id, given.key, given.value, given.changed_by
+        from unnest($17::uuid[], $18::uuid[], $19::text[], $20::text[], $21::uuid[])
+            as given (run_id, project_id, key, value, changed_by)
         where given.run_id = any (array(select id from made))
     ), with_sources as (
         insert into source (run_id, attempt, commit_id, branch, remote, is_dirty, entry_point, argv, patch_digest)
         select given.run_id, 1, told.*
-        from unnest($20::uuid[], $21::text[]) as given (run_id, source)
+        from unnest($22::uuid[], $23::text[]) as given (run_id, source)
         cross join json_to_record(given.source::json) as told (
             commit_id text, branch text, remote text, is_dirty boolean, entry_point text, argv text[],
             patch_digest bytea
@@ -225,7 +225,7 @@ BEGIN = """
         insert into environment
             (run_id, attempt, python, platform, hostname, cpu_count, memory_bytes, gpus, packages)
         select given.run_id, 1, told.*
-        from unnest($22::uuid[], $23::text[]) as given (run_id, environment)
+        from unnest($24::uuid[], $25::text[]) as given (run_id, environment)
         cross join json_to_record(given.environment::json) as told (
             python text, platform text, hostname text, cpu_count integer, memory_bytes bigint, gpus text[],
             packages jsonb
@@ -257,8 +257,10 @@ async def begin(conn: Conn, beginnings: Sequence[Beginning]) -> list[Run | None]
         [one.digest() for one in asked],
         [one.group_name for one in asked],
         [one.id for one in asked for _ in one.params],
+        [one.project_id for one in by_id.values() for _ in one.asked.params],
         *params.columns([param for one in asked for param in one.params]),
         [one.id for one in asked for _ in one.tags],
+        [one.project_id for one in by_id.values() for _ in one.asked.tags],
         [key for one in asked for key in one.tags],
         [value for one in asked for value in one.tags.values()],
         [one.account_id for one in by_id.values() for _ in one.asked.tags],

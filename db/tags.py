@@ -49,10 +49,12 @@ def checked(given: Sequence[tuple[str, str | None]], path: str = "input.tags") -
 
 
 SET = """
-    insert into tag (run_id, key, value, changed_by)
-    select $1, key, value, $4
-    from unnest($2::text[], $3::text[]) as given (key, value)
-    order by key
+    insert into tag (run_id, project_id, key, value, changed_by)
+    select run.id, run.project_id, given.key, given.value, $4
+    from run
+    cross join unnest($2::text[], $3::text[]) as given (key, value)
+    where run.id = $1
+    order by given.key
     on conflict (run_id, key) do update
     set value = excluded.value, changed_by = excluded.changed_by, changed_at = now()
     where tag.value is distinct from excluded.value

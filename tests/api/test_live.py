@@ -277,7 +277,10 @@ async def test_events_resume_behind_each_and_have_one_order(client: Client, serv
 async def test_events_come_in_the_order_of_commits(client: Client, server: Server, pool: Pool) -> None:
     """Who notes an event first may commit it last; nobody who reads between the two misses it."""
     slow, quick = await client.create_run(), await client.create_run()
-    note = "insert into tag (run_id, key, value, changed_by) select id, 'k', 'v', created_by from run where id = $1"
+    note = (
+        "insert into tag (run_id, project_id, key, value, changed_by) "
+        "select id, project_id, 'k', 'v', created_by from run where id = $1"
+    )
     async with watching(server, client.token) as watcher:
         await watcher.subscribe(EVENTS)
         await watcher.next()

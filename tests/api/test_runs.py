@@ -262,7 +262,8 @@ async def test_finished_run_is_a_fixed_record(client: Client, pool: Pool) -> Non
     assert (other["code"], other["status"]) == ("RUN_SEALED", "FINISHED")
 
     for statement in (
-        "insert into param (run_id, key, attempt, type, text) values ($1, 'x', 1, 'NULL', 'null')",
+        "insert into param (run_id, project_id, key, attempt, type, text) "
+        "select id, project_id, 'x', 1, 'NULL', 'null' from run where id = $1",
         "update param set text = '9' where run_id = $1",
         "delete from param where run_id = $1",
         "update attempt set status = 'RUNNING', finished_at = null where run_id = $1",
@@ -290,9 +291,17 @@ async def test_finished_run_is_a_fixed_record(client: Client, pool: Pool) -> Non
         "insert into run (id, project_id, experiment_id, name, status, finished_at, created_by, request_sha256) "
         "select gen_random_uuid(), project_id, experiment_id, 'x', 'FINISHED', now(), created_by, request_sha256 "
         "from run where id = $1",
-        "insert into param (run_id, attempt, key, type, text) values ($1, 2, 'x', 'NULL', 'null')",
-        "insert into param (run_id, attempt, key, type, text) "
-        "select gen_random_uuid(), 1, 'x', 'NULL', 'null' from run where id = $1",
+        "insert into param (run_id, project_id, attempt, key, type, text) "
+        "select id, project_id, 2, 'x', 'NULL', 'null' from run where id = $1",
+        "insert into param (run_id, project_id, attempt, key, type, text) "
+        "select gen_random_uuid(), project_id, 1, 'x', 'NULL', 'null' from run where id = $1",
+        "insert into param (run_id, project_id, attempt, key, type, text) "
+        "select id, gen_random_uuid(), 1, 'x', 'NULL', 'null' from run where id = $1",
+        "insert into tag (run_id, project_id, key, value, changed_by) "
+        "select id, gen_random_uuid(), 'x', 'y', created_by from run where id = $1",
+        "update tag set project_id = gen_random_uuid() where run_id = $1",
+        "insert into metric (run_id, project_id, key, count, first, last) "
+        "select id, gen_random_uuid(), 'x', 1, 0, 0 from run where id = $1",
         "insert into writer (id, run_id, attempt, opened_by) select gen_random_uuid(), id, 2, created_by "
         "from run where id = $1",
     ],
