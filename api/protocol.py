@@ -58,6 +58,7 @@ class Protocol(HttpToolsProtocol):
     _running: asyncio.Task[None] | None = None  # answers an express request
     _later = b""  # what came while it runs
     _is_last = False  # close when it is answered
+    _answered_s = 0.0  # when the last one was, by the loop's clock
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio says BaseTransport
         super().connection_made(transport)
@@ -92,26 +93,29 @@ class Protocol(HttpToolsProtocol):
 
     def _take(self, answering: Awaitable[Answer]) -> None:
         self._forget_head()
-        self._unset_keepalive_if_required()
         self._running = self.loop.create_task(self._answer(answering))
         self.tasks.add(self._running)  # the server waits for them when it ends
-        self._running.add_done_callback(self.tasks.discard)
 
     async def _answer(self, answering: Awaitable[Answer]) -> None:
         """Send the answer, and go on with what came in the meantime."""
+        running = self._running
+        assert running is not None
+        assert self._express is not None
         try:
             answer = await answering
         finally:
+            self.tasks.discard(running)
             self._running = None
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        assert self._express is not None
         self.transport.write(self._express.packet(answer, self.server_state.default_headers))
         if self._is_last:
             self.transport.close()
             return
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self._answered_s = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._keep_alive(self.timeout_keep_alive)
         if self._later:
             data, self._later = self._later, b""
             self.flow.resume_reading()
@@ -135,6 +139,17 @@ class Protocol(HttpToolsProtocol):
         """The ordinary way has patience with slow lines, and an end to it."""
         self._opening = b""
         super().data_received(self._whole(b""))
+
+    def _keep_alive(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """One timer goes on through many express requests; another for each would cost more than their heads."""
+        rest_s = self._answered_s + self.timeout_keep_alive - self.loop.time()
+        if self._running is not None or rest_s > 0:
+            self._keep_alive(max(rest_s, LAST_CALL_S))
+        else:
+            super().timeout_keep_alive_handler()
 
     def shutdown(self) -> None:
         if self._running is not None:

@@ -6,7 +6,7 @@ from itertools import chain
 from uuid import UUID
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # these are not frozen, which would take three times as long: there is one for each step
 class Block:
     """A row of `block` before it is bound to its attempt.
 
@@ -23,7 +23,7 @@ class Block:
     sha256: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
     """Blocks of one writer with consecutive seqs, at least one; they are stored together or not at all."""
 

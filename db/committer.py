@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Final
 from uuid import UUID
 
@@ -115,29 +115,24 @@ def _lines(group: list[Batch]) -> list[list[Batch]]:
 
 
 # Locks the writers in the order of their ids and inserts only where the cursor fits; the trigger moves the cursor.
+# Columns are taken from their arrays by place, since a join would compare each batch with each.
 APPEND = """
-    with given as (
-        select * from unnest($1::uuid[], $2::uuid[], $3::bigint[]) as given (writer_id, run_id, first_seq)
-    ), standing as materialized (
+    with standing as materialized (
         select id, run_id, attempt, next_seq, ended_at
         from writer
         where id = any ($1::uuid[])
         order by id
         for no key update
     ), accepted as materialized (
-        select standing.id, standing.run_id, standing.attempt
-        from standing
-        join given on given.writer_id = standing.id
-        where given.run_id = standing.run_id and given.first_seq = standing.next_seq and standing.ended_at is null
+        select id, run_id, attempt, place
+        from (select standing.*, array_position($1::uuid[], id) as place from standing) as placed
+        where run_id = ($2::uuid[])[place] and next_seq = ($3::bigint[])[place] and ended_at is null
     ), stored as (
         insert into block (run_id, writer_id, seq, keyset_id, attempt, n, first_ms, steps, times, vals, sha256)
-        select accepted.run_id, accepted.id, new.seq, new.keyset_id, accepted.attempt, new.n, new.first_ms,
-            new.steps, new.times, new.vals, new.sha256
-        from unnest(
-            $4::uuid[], $5::bigint[], $6::bigint[], $7::integer[], $8::bigint[],
-            $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[]
-        ) as new (writer_id, seq, keyset_id, n, first_ms, steps, times, vals, sha256)
-        join accepted on accepted.id = new.writer_id
+        select run_id, id, ($6::bigint[])[at], ($7::bigint[])[at], attempt, ($8::integer[])[at], ($9::bigint[])[at],
+            ($10::bytea[])[at], ($11::bytea[])[at], ($12::bytea[])[at], ($13::bytea[])[at]
+        from accepted
+        cross join lateral generate_series(($4::integer[])[place], ($5::integer[])[place]) as at
     )
     select id from accepted
 """
@@ -151,26 +146,24 @@ ADMIT_AND_APPEND = """
         select attempt.run_id, attempt.number
         from run
         join attempt on attempt.run_id = run.id and attempt.number = run.attempt
-        where run.id = any ($13::uuid[] || $16::uuid[]) and attempt.finished_at is null
+        where run.id = any ($14::uuid[] || $17::uuid[]) and attempt.finished_at is null
         order by attempt.run_id
         for share of attempt
     ), admitted as (
         insert into run_keyset (run_id, keyset_id)
         select given.run_id, given.keyset_id
-        from unnest($13::uuid[], $14::bigint[]) as given (run_id, keyset_id)
+        from unnest($14::uuid[], $15::bigint[]) as given (run_id, keyset_id)
         join open on open.run_id = given.run_id
         order by given.run_id, given.keyset_id
         on conflict (run_id, keyset_id) do nothing
     ), opened as (
         insert into writer (id, run_id, attempt, opened_by)
         select given.id, open.run_id, open.number, given.opened_by
-        from unnest($15::uuid[], $16::uuid[], $17::uuid[]) as given (id, run_id, opened_by)
+        from unnest($16::uuid[], $17::uuid[], $18::uuid[]) as given (id, run_id, opened_by)
         join open on open.run_id = given.run_id
         order by given.id
         on conflict (id) do nothing
         returning id, run_id, attempt
-    ), given as (
-        select * from unnest($1::uuid[], $2::uuid[], $3::bigint[]) as given (writer_id, run_id, first_seq)
     ), standing as materialized (
         select id, run_id, attempt, next_seq, ended_at
         from writer
@@ -178,21 +171,17 @@ ADMIT_AND_APPEND = """
         order by id
         for no key update
     ), accepted as materialized (
-        select standing.id, standing.run_id, standing.attempt
-        from standing
-        join given on given.writer_id = standing.id
-        where given.run_id = standing.run_id and given.first_seq = standing.next_seq and standing.ended_at is null
+        select id, run_id, attempt, place
+        from (select standing.*, array_position($1::uuid[], id) as place from standing) as placed
+        where run_id = ($2::uuid[])[place] and next_seq = ($3::bigint[])[place] and ended_at is null
         union all
-        select id, run_id, attempt from opened
+        select id, run_id, attempt, array_position($1::uuid[], id) from opened
     ), stored as (
         insert into block (run_id, writer_id, seq, keyset_id, attempt, n, first_ms, steps, times, vals, sha256)
-        select accepted.run_id, accepted.id, new.seq, new.keyset_id, accepted.attempt, new.n, new.first_ms,
-            new.steps, new.times, new.vals, new.sha256
-        from unnest(
-            $4::uuid[], $5::bigint[], $6::bigint[], $7::integer[], $8::bigint[],
-            $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[]
-        ) as new (writer_id, seq, keyset_id, n, first_ms, steps, times, vals, sha256)
-        join accepted on accepted.id = new.writer_id
+        select run_id, id, ($6::bigint[])[at], ($7::bigint[])[at], attempt, ($8::integer[])[at], ($9::bigint[])[at],
+            ($10::bytea[])[at], ($11::bytea[])[at], ($12::bytea[])[at], ($13::bytea[])[at]
+        from accepted
+        cross join lateral generate_series(($4::integer[])[place], ($5::integer[])[place]) as at
     )
     select id from accepted
 """
@@ -201,13 +190,14 @@ ADMIT_AND_APPEND = """
 async def _append(conn: Connection, lines: list[list[Batch]], news: _News) -> set[UUID]:
     """Store what fits the writers' cursors, in one statement and so in one commit; the writers it fitted."""
     firsts = [line[0] for line in lines]
-    batches = list(chain.from_iterable(lines))
-    blocks = list(chain.from_iterable(batch.blocks for batch in batches))
+    blocks = [block for line in lines for batch in line for block in batch.blocks]
+    ends = list(accumulate(sum(len(batch.blocks) for batch in line) for line in lines))
     columns: list[list[object]] = [
         [batch.writer_id for batch in firsts],
         [batch.run_id for batch in firsts],
         [batch.first_seq for batch in firsts],
-        [batch.writer_id for batch in batches for _ in batch.blocks],
+        [1, *(end + 1 for end in ends[:-1])],
+        ends,
         [block.seq for block in blocks],
         [block.keyset_id for block in blocks],
         [block.n for block in blocks],

@@ -41,13 +41,14 @@ class Bounds:
     group_bytes_max: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would take three times as long: there is one for each step of a training
 class _Waiting(Generic[Ask, Answer]):
-    """An ask whose sender waits for `answer`."""
+    """An ask whose sender waits for `answer`, but not longer than `until_s` of the loop's clock."""
 
     ask: Ask
     size_bytes: int
     answer: asyncio.Future[Answer]
+    until_s: float
 
 
 @asynccontextmanager
@@ -75,6 +76,8 @@ class Groups(Generic[Ask, Answer]):
         self._what = what
         self._waiting: deque[_Waiting[Ask, Answer]] = deque()
         self._waiting_bytes = 0
+        self._group: list[_Waiting[Ask, Answer]] = []  # what is being done
+        self._patience: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._closed = False
 
@@ -89,15 +92,23 @@ class Groups(Generic[Ask, Answer]):
         if self._closed or is_full:
             raise Unavailable(f"too many {self._what} wait to be stored", hint="send it again after 1 second")
         loop = asyncio.get_running_loop()
-        waiting: _Waiting[Ask, Answer] = _Waiting(one, size_bytes, loop.create_future())
+        until_s = loop.time() + bounds.timeout_s
+        waiting: _Waiting[Ask, Answer] = _Waiting(one, size_bytes, loop.create_future(), until_s)
         self._waiting.append(waiting)
         self._waiting_bytes += size_bytes
         self._wake.set()
-        patience = loop.call_later(bounds.timeout_s, _tell, [waiting])
-        try:
-            return await waiting.answer
-        finally:
-            patience.cancel()
+        if self._patience is None:
+            self._patience = loop.call_at(until_s, self._tell_late)
+        return await waiting.answer
+
+    def _tell_late(self) -> None:
+        """Tell those who have waited long enough, and look again when the next one has; all wait equally long."""
+        loop = asyncio.get_running_loop()
+        patient = [each for each in (*self._group, *self._waiting) if not each.answer.done()]
+        now_s = loop.time()
+        _tell(each for each in patient if each.until_s <= now_s)
+        next_s = min((each.until_s for each in patient if each.until_s > now_s), default=None)
+        self._patience = None if next_s is None else loop.call_at(next_s, self._tell_late)
 
     def _close(self) -> None:
         """Take no more; `_run` ends when nothing waits."""
@@ -119,6 +130,8 @@ class Groups(Generic[Ask, Answer]):
         finally:
             self._closed = True
             self._give_up()
+            if self._patience is not None:
+                self._patience.cancel()
 
     def _give_up(self) -> None:
         """Tell everyone who waits that nothing was done that they know of."""
@@ -132,10 +145,12 @@ class Groups(Generic[Ask, Answer]):
             await self._wake.wait()
             await self._gather()
             if group := self._take():
+                self._group = group
                 try:
                     await self._do_group(conn, group)
                 finally:
                     _tell(group)  # who has no answer by now gets this one
+                    self._group = []
             elif self._closed:
                 return
             else:

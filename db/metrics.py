@@ -27,7 +27,7 @@ TIME_MS_MAX: Final = 253_402_300_799_999  # the last millisecond of the year 999
 TRIES_MAX: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # these are not frozen, which would take three times as long: there is one for each step
 class Columns:
     """A block as it is given: little-endian int64 `steps` and `times` (Unix ms) and float64 `values`, key by key.
 
@@ -51,7 +51,7 @@ class Point:
     value: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Appended:
     """What was acknowledged: the writer's next block has the seq `next_seq`."""
 
