@@ -57,9 +57,10 @@ class Randomly:
         self._random = random.Random(seed)
         self._runs = runs
         self._goals = goals
-        self._params = sorted({key for run in runs for key in run.params})
-        self._metrics = sorted({key for run in runs for key in run.metrics})
-        self._tags = sorted({key for run in runs for key in run.tags})
+        self._found: dict[Field, Sequence[Literal]] = {}
+        self._params = 2 * sorted({key for run in runs for key in run.params}) + ["nowhere"]
+        self._metrics = 4 * sorted({key for run in runs for key in run.metrics}) + ["nowhere"]
+        self._tags = 4 * sorted({key for run in runs for key in run.tags}) + ["nowhere"]
         self._words = sorted({word for run in runs for word in f"{run.name} {run.tags.get('note', '')}".split()})
 
     def condition(self, depth: int = 3) -> Condition:
@@ -107,11 +108,11 @@ class Randomly:
                 attribute = self._pick(list(ATTRIBUTES))
                 return Field(Area.ATTRIBUTE, attribute), ATTRIBUTES[attribute]
             case Area.PARAM:
-                return Field(Area.PARAM, self._pick([*self._params, "nowhere"])), WRITTEN
+                return Field(Area.PARAM, self._pick(self._params)), WRITTEN
             case Area.METRIC:
-                return Field(Area.METRIC, self._pick([*self._metrics, "nowhere"]), self._pick(list(Stat))), ORDERED
+                return Field(Area.METRIC, self._pick(self._metrics), self._pick(list(Stat))), ORDERED
             case Area.TAG:
-                return Field(Area.TAG, self._pick([*self._tags, "nowhere"])), WRITTEN
+                return Field(Area.TAG, self._pick(self._tags)), WRITTEN
             case Area.SOURCE:
                 key = self._pick(list(SOURCE))
                 return Field(Area.SOURCE, key), SOURCE[key]
@@ -119,9 +120,11 @@ class Randomly:
 
     def _value(self, field: Field) -> Literal:
         """Mostly what a run has of the field, or close to it."""
-        found = [value for value in values(self._pick(self._runs), field, self._goals) if not isinstance(value, list)]
-        value = self._pick(found) if found else self._other(field)
-        assert not isinstance(value, list)
+        if field not in self._found:
+            found = [value for run in self._runs for value in values(run, field, self._goals)]
+            plain = [value for value in found if not isinstance(value, list)]
+            self._found[field] = plain or ([0.0, math.nan] if field.area is Area.METRIC else ["", "main", "0.01"])
+        value = self._pick(self._found[field])
         chance = self._random.random()
         match value:
             case bool() | UUID():
@@ -131,7 +134,7 @@ class Randomly:
             case int() | float() if field.area is Area.PARAM:
                 return text_of(value) if chance < 0.2 or not math.isfinite(value) else self._number(value)
             case int() | float():
-                return self._pick([self._number(value), self._number(value), math.inf, math.nan])
+                return self._number(value) if chance < 0.9 else self._pick([math.inf, math.nan])
             case str() if field.area is Area.PARAM and chance < 0.1:
                 return self._pick(LITERALS)
             case str() if field.key == Attribute.STATUS:
@@ -141,21 +144,6 @@ class Randomly:
     def _number(self, value: float) -> float:
         """The number or one that is near."""
         return self._pick([value, value, value, value + 1, -value, 0.5, 0])
-
-    def _other(self, field: Field) -> Literal:
-        """A value for a field that the run lacks."""
-        if field.area is Area.METRIC:
-            return self._pick([0.0, 1.0, math.nan])
-        if field.key == Attribute.DURATION:
-            return self._pick([0, 0.1, 1.5])
-        if field.area is Area.ATTRIBUTE:
-            run = self._pick([run for run in self._runs if run.finished_at and run.started_at and run.ancestors])
-            value = self._pick(values(run, field, self._goals))
-            assert not isinstance(value, list)
-            return value
-        if field.key == "dirty":
-            return True
-        return self._pick(["", "main", "0.01"])
 
     def _pattern(self, text: str) -> str:
         """A pattern that is about the text."""
