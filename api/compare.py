@@ -1,71 +1,102 @@
 """Comparing runs: key by key, what they share and where they differ."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, TypeVar, cast
+import asyncio
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
 import strawberry
+from strawberry.dataloader import DataLoader
 
+from api import cells
 from api.artifacts import Artifact
-from api.context import Info
+from api.compared import (
+    ComparedArtifact,
+    ComparedMetric,
+    ComparedPackage,
+    ComparedParam,
+    ComparedText,
+    Metrics,
+    artifacts_at,
+)
+from api.context import Context, Info
 from api.runs import Run
-from api.scalars import Int64, MetricValue, ParamValue
 from api.selections import RunSelection, selected
-from db import attempts, ids, params, runs
+from db import comparisons, goals, ids, runs, texts
+from db.comparisons import Column
 from db.errors import Invalid
-from db.summaries import Summary
+from db.goals import Goal
+from db.summaries import Matrices
 
-Value = TypeVar("Value")
+AnyColumn = TypeVar("AnyColumn", bound=Column)
+
+PATCH_PATH: Final = "source/changes.patch"
+PARTS_AT_ONCE: Final = 2  # connections to the database that one comparison holds
 
 OnlyDifferences = Annotated[bool, strawberry.argument(description="Leave out what is the same in all runs.")]
+Prefix = Annotated[str, strawberry.argument(description="Only keys that begin with this.")]
 
 
-@strawberry.type(description="A param over the compared runs.")
-class ComparedParam:
-    key: str = strawberry.field(description="The param's key.")
-    differs: bool = strawberry.field(description="Whether any two runs differ; a run without it differs from one with.")
-    values: list[ParamValue | None] = strawberry.field(description="The value in each run, in the order of `runs`.")
-    types: list[params.ParamType | None] = strawberry.field(
-        description="The kind of the value in each run; null where the run has no such param."
-    )
+class Kind(Enum):
+    """What runs have."""
+
+    PARAMS = auto()
+    TAGS = auto()
+    SOURCE = auto()
+    ENVIRONMENT = auto()
+    INPUTS = auto()
+    METRICS = auto()
+    ARTIFACTS = auto()
 
 
-@strawberry.type(description="A text, such as a tag or a package version, over the compared runs.")
-class ComparedText:
-    key: str = strawberry.field(description="What it is.")
-    differs: bool = strawberry.field(description="Whether any two runs differ; a run without it differs from one with.")
-    values: list[str | None] = strawberry.field(description="The text in each run; null where there is none.")
+Part = tuple[Kind, str]  # those keys of a kind that begin with a text
 
 
-@strawberry.type(description="A metric over the compared runs; every list has one entry per run, null for none.")
-class ComparedMetric:
-    key: str = strawberry.field(description="The metric's key.")
-    differs: bool = strawberry.field(description="Whether the last values differ.")
-    last: list[MetricValue | None] = strawberry.field(description="The value at the highest step.")
-    min: list[MetricValue | None] = strawberry.field(description="The smallest finite value.")
-    max: list[MetricValue | None] = strawberry.field(description="The largest finite value.")
-    count: list[Int64 | None] = strawberry.field(description="How many points.")
-    delta: list[MetricValue | None] = strawberry.field(description="The last value minus the baseline's.")
-    relative_delta: list[MetricValue | None] = strawberry.field(
-        description="`delta` as a part of the baseline's absolute value; null where that is zero or not finite."
-    )
-    highest_run_id: strawberry.ID | None = strawberry.field(description="The run with the highest last value.")
-    lowest_run_id: strawberry.ID | None = strawberry.field(description="The run with the lowest last value.")
+class Parts:
+    """What the compared runs have, each part read once for all fields that ask for it."""
 
+    def __init__(self, context: Context, run_ids: Sequence[UUID]) -> None:
+        async def load(parts: list[Part]) -> list[Any]:
+            return await asyncio.gather(*(self._read_in_turn(*part) for part in parts), return_exceptions=True)
 
-@strawberry.type(description="A file over the compared runs; every list has one entry per run, null for none.")
-class ComparedArtifact:
-    path: str = strawberry.field(description="Its path in the runs.")
-    differs: bool = strawberry.field(description="Whether any two runs have other bytes; known without reading them.")
-    digests: list[str | None] = strawberry.field(description="`sha256:<hex>` of the bytes.")
-    artifacts: list[Artifact | None] = strawberry.field(description="The artifacts, with their download addresses.")
+        self._context = context
+        self._run_ids = run_ids
+        self._turns = asyncio.Semaphore(PARTS_AT_ONCE)
+        self._loader: DataLoader[Part, Any] = DataLoader(load)
+
+    async def of(self, kind: Kind, prefix: str = "") -> Any:
+        """The part. Raises `Invalid` when it is too large."""
+        return await self._loader.load((kind, texts.storable(prefix, "prefix")))
+
+    async def _read_in_turn(self, kind: Kind, prefix: str) -> Any:
+        async with self._turns:
+            return await self._read(kind, prefix)
+
+    async def _read(self, kind: Kind, prefix: str) -> Any:
+        asked = (self._context.pool, self._context.scope, self._run_ids)
+        match kind:
+            case Kind.PARAMS:
+                return await comparisons.params(*asked, prefix)
+            case Kind.TAGS:
+                return await comparisons.tags(*asked, prefix)
+            case Kind.SOURCE:
+                return await comparisons.sources(*asked)
+            case Kind.ENVIRONMENT:
+                return await comparisons.environments(*asked)
+            case Kind.INPUTS:
+                return await comparisons.inputs(*asked, prefix)
+            case Kind.METRICS:
+                return await comparisons.metrics(*asked, prefix)
+            case Kind.ARTIFACTS:
+                return await comparisons.artifacts(*asked, prefix)
 
 
 @strawberry.type(description="Runs side by side.")
 class RunComparison:
     rows: strawberry.Private[list[runs.Run]]
     baseline: strawberry.Private[int]
+    parts: strawberry.Private[Parts]
 
     @strawberry.field(description="The compared runs; every list below is in this order.")
     def runs(self) -> list[Run]:
@@ -73,191 +104,112 @@ class RunComparison:
 
     @strawberry.field(description="Their ids.")
     def run_ids(self) -> list[strawberry.ID]:
-        return [strawberry.ID(str(row.id)) for row in self.rows]
+        return cells.texts([str(run_id) for run_id in self._ids])
 
     @strawberry.field(description="The run that the deltas are against.")
     def baseline_id(self) -> strawberry.ID:
         return strawberry.ID(str(self.rows[self.baseline].id))
 
     @strawberry.field(description="How many keys there are: params, tags, source, environment, inputs, metrics, files.")
-    async def total_keys(self, info: Info) -> int:
-        return len(await self._differences(info))
+    async def total_keys(self) -> int:
+        return len(await self._differences())
 
     @strawberry.field(description="How many of them differ.")
-    async def differing_keys(self, info: Info) -> int:
-        return sum(await self._differences(info))
+    async def differing_keys(self) -> int:
+        return sum(await self._differences())
 
     @strawberry.field(description="Their params, by key.")
-    async def params(self, info: Info, only_differences: OnlyDifferences = False) -> list[ComparedParam]:
-        return _chosen(await self._params(info), only_differences)
+    async def params(self, prefix: Prefix = "", only_differences: OnlyDifferences = False) -> list[ComparedParam]:
+        columns = await self.parts.of(Kind.PARAMS, prefix)
+        return [ComparedParam(column=column) for column in _chosen(columns, only_differences)]
 
     @strawberry.field(description="Their tags, by key.")
-    async def tags(self, info: Info, only_differences: OnlyDifferences = False) -> list[ComparedText]:
-        return _chosen(await self._tags(info), only_differences)
+    async def tags(self, prefix: Prefix = "", only_differences: OnlyDifferences = False) -> list[ComparedText]:
+        return _texts(await self.parts.of(Kind.TAGS, prefix), only_differences)
 
     @strawberry.field(description="Their source: commit, branch, remote, dirty, entryPoint, argv, patchDigest.")
-    async def source(self, info: Info, only_differences: OnlyDifferences = False) -> list[ComparedText]:
-        return _chosen(await self._source(info), only_differences)
+    async def source(self, only_differences: OnlyDifferences = False) -> list[ComparedText]:
+        return _texts(await self.parts.of(Kind.SOURCE), only_differences)
+
+    @strawberry.field(
+        description="The difference of each run's files to its commit, as an artifact with its download address; "
+        "null where it was not uploaded."
+    )
+    async def patches(self, info: Info) -> list[Artifact | None]:
+        [digests] = [column.texts for column in await self.parts.of(Kind.SOURCE) if column.key == "patchDigest"] or [
+            [None] * len(self.rows)
+        ]
+        return await artifacts_at(info, self._ids, PATCH_PATH, digests)
 
     @strawberry.field(description="What they ran on; an installed package has the key `package <name>`.")
-    async def environment(self, info: Info, only_differences: OnlyDifferences = False) -> list[ComparedText]:
-        return _chosen(await self._environment(info), only_differences)
+    async def environment(self, prefix: Prefix = "", only_differences: OnlyDifferences = False) -> list[ComparedText]:
+        columns = [column for column in await self._environment() if column.key.startswith(prefix)]
+        return _texts(columns, only_differences)
+
+    @strawberry.field(description="Their installed packages, by name, and what became of each against the baseline.")
+    async def packages(self, prefix: Prefix = "", only_differences: OnlyDifferences = False) -> list[ComparedPackage]:
+        columns = [
+            column for column in (await self.parts.of(Kind.ENVIRONMENT)).packages if column.key.startswith(prefix)
+        ]
+        return [ComparedPackage(column=column, baseline=self.baseline) for column in _chosen(columns, only_differences)]
 
     @strawberry.field(description="The digests of the datasets that they read, by name and context.")
-    async def inputs(self, info: Info, only_differences: OnlyDifferences = False) -> list[ComparedText]:
-        return _chosen(await self._inputs(info), only_differences)
+    async def inputs(self, prefix: Prefix = "", only_differences: OnlyDifferences = False) -> list[ComparedText]:
+        return _texts(await self.parts.of(Kind.INPUTS, prefix), only_differences)
 
     @strawberry.field(description="Their metrics, by key.")
-    async def metrics(self, info: Info, only_differences: OnlyDifferences = False) -> list[ComparedMetric]:
-        return _chosen(await self._metrics(info), only_differences)
+    async def metrics(
+        self, info: Info, prefix: Prefix = "", only_differences: OnlyDifferences = False
+    ) -> list[ComparedMetric]:
+        found: Matrices = await self.parts.of(Kind.METRICS, prefix)
+        declared = await self._goals(info, found)
+        metrics = Metrics(found, declared, self._ids, self.baseline)
+        rows = [row for row, differs in enumerate(metrics.differs) if differs or not only_differences]
+        return [ComparedMetric(row=row, of=metrics) for row in rows]
 
     @strawberry.field(description="Their files that are READY, by path.")
-    async def artifacts(self, info: Info, only_differences: OnlyDifferences = False) -> list[ComparedArtifact]:
-        return _chosen(await self._artifacts(info), only_differences)
-
-    async def _differences(self, info: Info) -> list[bool]:
-        """For each key of any kind whether it differs."""
-        kinds: list[Sequence[Any]] = [
-            await self._params(info),
-            await self._tags(info),
-            await self._source(info),
-            await self._environment(info),
-            await self._inputs(info),
-            await self._metrics(info),
-            await self._artifacts(info),
-        ]
-        return [one.differs for kind in kinds for one in kind]
+    async def artifacts(self, prefix: Prefix = "", only_differences: OnlyDifferences = False) -> list[ComparedArtifact]:
+        columns = await self.parts.of(Kind.ARTIFACTS, prefix)
+        return [ComparedArtifact(column=column, run_ids=self._ids) for column in _chosen(columns, only_differences)]
 
     @property
     def _ids(self) -> list[UUID]:
         return [row.id for row in self.rows]
 
-    async def _params(self, info: Info) -> list[ComparedParam]:
-        found = await info.context.loaders.params.load_many(self._ids)
-        return [
-            ComparedParam(
-                key=key,
-                differs=_differ((param.type, param.text) if param else None for param in row),
-                values=[cast(ParamValue, param.value) if param else None for param in row],
-                types=[param.type if param else None for param in row],
-            )
-            for key, row in _aligned([{param.key: param for param in of_run} for of_run in found])
-        ]
+    async def _environment(self) -> list[Column]:
+        """All columns of it, by key."""
+        found: comparisons.Environments = await self.parts.of(Kind.ENVIRONMENT)
+        packages = [Column(f"package {column.key}", column.texts) for column in found.packages]
+        return sorted([*found.machines, *packages], key=lambda column: column.key)
 
-    async def _tags(self, info: Info) -> list[ComparedText]:
-        found = await info.context.loaders.tags.load_many(self._ids)
-        return _texts([{tag.key: tag.value for tag in of_run} for of_run in found])
+    async def _goals(self, info: Info, found: Matrices) -> list[Goal | None]:
+        """For each key the goal that all projects declare whose runs have it."""
+        context = info.context
+        project_ids = list(dict.fromkeys(row.project_id for row in self.rows))
+        declared = await goals.of_projects(context.pool, context.scope, project_ids)
+        return comparisons.agreed_goals(found, [row.project_id for row in self.rows], declared)
 
-    async def _source(self, info: Info) -> list[ComparedText]:
-        found = await info.context.loaders.source.load_many([(row.id, row.attempt) for row in self.rows])
-        return _texts([_source_texts(source) if source else {} for source in found])
-
-    async def _environment(self, info: Info) -> list[ComparedText]:
-        found = await info.context.loaders.environment.load_many([(row.id, row.attempt) for row in self.rows])
-        return _texts([_environment_texts(environment) if environment else {} for environment in found])
-
-    async def _inputs(self, info: Info) -> list[ComparedText]:
-        found = await info.context.loaders.inputs.load_many(self._ids)
-        return _texts(
-            [
-                {f"{one.name} ({one.context})" if one.context else one.name: one.digest for one in of_run}
-                for of_run in found
-            ]
+    async def _differences(self) -> list[bool]:
+        """For each key of any kind whether it differs."""
+        params, tags, source, environment, inputs, metrics, artifacts = await asyncio.gather(
+            self.parts.of(Kind.PARAMS),
+            self.parts.of(Kind.TAGS),
+            self.parts.of(Kind.SOURCE),
+            self._environment(),
+            self.parts.of(Kind.INPUTS),
+            self.parts.of(Kind.METRICS),
+            self.parts.of(Kind.ARTIFACTS),
         )
-
-    async def _metrics(self, info: Info) -> list[ComparedMetric]:
-        found = await info.context.loaders.summaries.load_many(self._ids)
-        return [self._compared(key, row) for key, row in _aligned(found)]
-
-    def _compared(self, key: str, row: Sequence[Summary | None]) -> ComparedMetric:
-        last = [summary.last if summary else None for summary in row]
-        baseline = last[self.baseline]
-        ranked = [(value, -place) for place, value in enumerate(last) if value is not None and not math.isnan(value)]
-        return ComparedMetric(
-            key=key,
-            differs=_differ(None if value is None else str(value) for value in last),
-            last=_metric_values(last),
-            min=_metric_values([summary.min if summary else None for summary in row]),
-            max=_metric_values([summary.max if summary else None for summary in row]),
-            count=[Int64(summary.count) if summary else None for summary in row],
-            delta=_metric_values([_delta(value, baseline) for value in last]),
-            relative_delta=_metric_values([_relative_delta(value, baseline) for value in last]),
-            highest_run_id=self._id_at(-max(ranked)[1]) if ranked else None,
-            lowest_run_id=self._id_at(min((value, -place) for value, place in ranked)[1]) if ranked else None,
-        )
-
-    def _id_at(self, place: int) -> strawberry.ID:
-        return strawberry.ID(str(self.rows[place].id))
-
-    async def _artifacts(self, info: Info) -> list[ComparedArtifact]:
-        found = await info.context.loaders.ready_artifacts.load_many(self._ids)
-        return [
-            ComparedArtifact(
-                path=path,
-                differs=_differ(artifact.digest if artifact else None for artifact in row),
-                digests=["sha256:" + artifact.digest.hex() if artifact else None for artifact in row],
-                artifacts=[Artifact.from_row(artifact) if artifact else None for artifact in row],
-            )
-            for path, row in _aligned([{artifact.path: artifact for artifact in of_run} for of_run in found])
-        ]
+        columns = (params, tags, source, environment, inputs, artifacts)
+        return [*(column.differs for kind in columns for column in kind), *comparisons.differing(metrics).tolist()]
 
 
-def _aligned(found: Sequence[Mapping[str, Value]]) -> list[tuple[str, list[Value | None]]]:
-    """Each key of any run, in code point order, with its value in each run."""
-    keys = sorted({key for of_run in found for key in of_run})
-    return [(key, [of_run.get(key) for of_run in found]) for key in keys]
+def _chosen(columns: Sequence[AnyColumn], only_differences: bool) -> Sequence[AnyColumn]:
+    return [column for column in columns if column.differs] if only_differences else columns
 
 
-def _texts(found: Sequence[Mapping[str, str]]) -> list[ComparedText]:
-    return [ComparedText(key=key, differs=_differ(row), values=row) for key, row in _aligned(found)]
-
-
-def _differ(values: Iterable[Any]) -> bool:
-    return len(set(values)) > 1
-
-
-def _chosen(compared: list[Value], only_differences: bool) -> list[Value]:
-    return [one for one in compared if cast(Any, one).differs] if only_differences else compared
-
-
-def _metric_values(values: Sequence[float | None]) -> list[MetricValue | None]:
-    return [None if value is None else MetricValue(value) for value in values]
-
-
-def _delta(value: float | None, baseline: float | None) -> float | None:
-    return None if value is None or baseline is None else value - baseline
-
-
-def _relative_delta(value: float | None, baseline: float | None) -> float | None:
-    if value is None or baseline is None or baseline == 0 or not math.isfinite(baseline):
-        return None
-    return (value - baseline) / abs(baseline)
-
-
-def _source_texts(source: attempts.Source) -> dict[str, str]:
-    texts: dict[str, str | None] = {
-        "commit": source.commit_id,
-        "branch": source.branch,
-        "remote": source.remote,
-        "dirty": None if source.is_dirty is None else str(source.is_dirty).lower(),
-        "entryPoint": source.entry_point,
-        "argv": None if source.argv is None else " ".join(source.argv),
-        "patchDigest": None if source.patch_digest is None else "sha256:" + source.patch_digest.hex(),
-    }
-    return {key: text for key, text in texts.items() if text is not None}
-
-
-def _environment_texts(environment: attempts.Environment) -> dict[str, str]:
-    texts: dict[str, str | None] = {
-        "python": environment.python,
-        "platform": environment.platform,
-        "hostname": environment.hostname,
-        "cpuCount": None if environment.cpu_count is None else str(environment.cpu_count),
-        "memoryBytes": None if environment.memory_bytes is None else str(environment.memory_bytes),
-        "gpus": ", ".join(environment.gpus) or None,
-        **{f"package {name}": version for name, version in environment.packages.items()},
-    }
-    return {key: text for key, text in texts.items() if text is not None}
+def _texts(columns: Sequence[Column], only_differences: bool) -> list[ComparedText]:
+    return [ComparedText(column=column) for column in _chosen(columns, only_differences)]
 
 
 @strawberry.type
@@ -272,10 +224,11 @@ class CompareQuery:
         ] = None,
     ) -> RunComparison:
         rows = await selected(info, select)
+        parts = Parts(info.context, [row.id for row in rows])
         places = {row.id: place for place, row in enumerate(rows)}
         if baseline_id is None:
-            return RunComparison(rows=rows, baseline=0)
+            return RunComparison(rows=rows, baseline=0, parts=parts)
         place = places.get(ids.parse(baseline_id, "baselineId"))
         if place is None:
             raise Invalid("the baseline is not among the runs", path="baselineId", hint="name one of them")
-        return RunComparison(rows=rows, baseline=place)
+        return RunComparison(rows=rows, baseline=place, parts=parts)

@@ -18,10 +18,8 @@ from db import (
     exports,
     ids,
     inputs,
-    params,
     projects,
     runs,
-    summaries,
     tags,
     trees,
 )
@@ -72,14 +70,6 @@ class Loaders:
             found = await trees.counts(pool, scope, ids)
             return [found[run_id] for run_id in ids]
 
-        async def load_params(ids: Sequence[UUID]) -> list[list[params.Param]]:
-            found = await params.of_runs(pool, scope, ids)
-            return [found[run_id] for run_id in ids]
-
-        async def load_summaries(ids: Sequence[UUID]) -> list[dict[str, summaries.Summary]]:
-            found = await summaries.latest(pool, scope, ids)
-            return [found.get(run_id, {}) for run_id in ids]
-
         async def load_tags(ids: Sequence[UUID]) -> list[list[tags.Tag]]:
             found = await tags.of_runs(pool, scope, ids)
             return [found[run_id] for run_id in ids]
@@ -106,10 +96,6 @@ class Loaders:
         async def load_artifacts_at(keys: Sequence[tuple[UUID, str]]) -> list[artifacts.Artifact | None]:
             return await artifacts.by_paths(pool, scope, keys)
 
-        async def load_ready_artifacts(ids: Sequence[UUID]) -> list[list[artifacts.Artifact]]:
-            found = await artifacts.ready(pool, scope, ids)
-            return [found[run_id] for run_id in ids]
-
         async def load_exports(ids: Sequence[UUID]) -> list[exports.Export | None]:
             return await exports.by_ids(pool, scope, ids)
 
@@ -122,8 +108,6 @@ class Loaders:
         self.experiment = DataLoader(load_experiments)
         self.run = DataLoader(load_runs)
         self.descendants = DataLoader(load_descendants)
-        self.params = DataLoader(load_params)
-        self.summaries = DataLoader(load_summaries)
         self.tags = DataLoader(load_tags)
         self.inputs = DataLoader(load_inputs)
         self.attempts = DataLoader(load_attempts)
@@ -131,7 +115,6 @@ class Loaders:
         self.environment = DataLoader(load_environments)
         self.artifact = DataLoader(load_artifacts)
         self.artifact_at = DataLoader(load_artifacts_at)
-        self.ready_artifacts = DataLoader(load_ready_artifacts)
         self.export = DataLoader(load_exports)
         self.export_files = DataLoader(load_export_files)
 

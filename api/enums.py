@@ -9,6 +9,7 @@ from api.columns import ColumnEncoding
 from db.access import Role
 from db.artifacts import ArtifactState, FailureReason
 from db.attempts import RunStatus
+from db.comparisons import PackageChange
 from db.conditions import Area, Stat
 from db.errors import Code
 from db.events import EventKind
@@ -164,6 +165,14 @@ def describe_all() -> None:
         MAX="The greatest finite value.",
         BEST="MIN or MAX, as the declared goal of the metric says.",
         COUNT="How many points there are.",
+    )
+    describe(
+        PackageChange,
+        "PackageChange",
+        "What became of a package.",
+        ADDED="It is installed, and the baseline lacks it.",
+        REMOVED="It is not installed, and the baseline has it.",
+        CHANGED="It has another version than in the baseline.",
     )
     describe(
         EventKind,

@@ -11,7 +11,6 @@ from uuid import UUID
 from db.access import Scope
 from db.pool import Conn
 
-PATHS_COMPARED_MAX: Final = 1_000
 SETTLED_POLL_S: Final = 0.1
 
 
@@ -147,37 +146,6 @@ async def count(
 ) -> int:
     """How many artifacts there are to page through."""
     return int(await conn.fetchval(COUNT, run_id, *scope.sight, prefix, states))
-
-
-READY = """
-    with compared as (
-        select distinct artifact.path
-        from artifact
-        join run on run.id = artifact.run_id
-        where artifact.run_id = any($1::uuid[]) and artifact.state = 'READY'
-            and is_visible(run.project_id, run.created_by, $2, $3, $4)
-        order by artifact.path
-        limit $5
-    )
-    select artifact.id, artifact.project_id, artifact.run_id, artifact.attempt, artifact.path, artifact.state,
-        artifact.digest, artifact.size_bytes, artifact.media_type, artifact.failure_reason,
-        artifact.failure_message, artifact.created_by, artifact.created_at, artifact.finalized_at, object.object_key
-    from artifact
-    join compared on compared.path = artifact.path
-    join run on run.id = artifact.run_id
-    join object on object.project_id = artifact.project_id and object.digest = artifact.stored_digest
-    where artifact.run_id = any($1::uuid[]) and artifact.state = 'READY'
-        and is_visible(run.project_id, run.created_by, $2, $3, $4)
-    order by artifact.run_id, artifact.path
-"""
-
-
-async def ready(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> dict[UUID, list[Artifact]]:
-    """The READY artifacts of each run by path, of the first 1,000 paths that any of the runs has."""
-    found: dict[UUID, list[Artifact]] = {run_id: [] for run_id in run_ids}
-    for row in await conn.fetch(READY, run_ids, *scope.sight, PATHS_COMPARED_MAX):
-        found[row["run_id"]].append(Artifact(**row))
-    return found
 
 
 VALIDATING = """

@@ -1,6 +1,6 @@
 """Summaries: what is known of each series without reading its points."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, repeat
 from typing import Any, Final
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from db import packing, tallies
 from db.access import Scope
-from db.packing import Matrix
+from db.packing import Floats, Ints, Matrix
 from db.pool import Conn
 from db.tallies import Place, Tallies
 
@@ -96,16 +96,21 @@ async def page(
     """
     rows = await conn.fetch(SUMMARIES, run_ids, *scope.sight)
     keys = {row["keyset_id"]: row["keys"] for row in rows if row["run_id"] is None}
-    stored = sorted((row for row in rows if row["run_id"] is not None), key=lambda row: len(keys[row["keyset_id"]]))
     parts: dict[UUID, list[_Part]] = {run_id: [] for run_id in run_ids}
-    for size, same in groupby(stored, key=lambda row: len(keys[row["keyset_id"]])):
-        owners, whole = _whole(size, list(same))
+    for owners, whole in _wholes(rows, keys):
         for (run_id, keyset_id), columns in zip(owners, _columns(whole), strict=True):
             parts[run_id].append(_Part(keys[keyset_id], *columns))
     return {run_id: _page(of_run, prefix, after, limit) for run_id, of_run in parts.items()}
 
 
 Owner = tuple[UUID, int]  # a run and a keyset
+
+
+def _wholes(rows: Iterable[asyncpg.Record], keys: Mapping[int, list[str]]) -> Iterator[tuple[list[Owner], Tallies]]:
+    """For each size of keyset what is known of all that have it, and whose each part is."""
+    stored = sorted((row for row in rows if row["run_id"] is not None), key=lambda row: len(keys[row["keyset_id"]]))
+    for size, same in groupby(stored, key=lambda row: len(keys[row["keyset_id"]])):
+        yield _whole(size, list(same))
 
 
 def _whole(keys: int, rows: Sequence[asyncpg.Record]) -> tuple[list[Owner], Tallies]:
@@ -215,6 +220,111 @@ async def latest(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> dict[UUID
     """All series of each run, by key."""
     found = await page(conn, scope, run_ids)
     return {run_id: {summary.key: summary for summary in summaries} for run_id, summaries in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Matrices:
+    """The series of many runs, summed up as in `Summary`: a row for each key, by key, a column for each run.
+
+    `has` says which run has which series. `lows` and `highs` are NaN where no value is finite.
+    """
+
+    keys: list[str]
+    has: NDArray[np.bool_]
+    counts: Ints
+    lasts: Floats
+    lows: Floats
+    highs: Floats
+
+
+async def matrices(
+    conn: Conn, scope: Scope, run_ids: Sequence[UUID], wanted: Callable[[str], bool], require: Callable[[int], None]
+) -> Matrices:
+    """The series whose keys are `wanted`; `require` is told how many keys these are before the work begins."""
+    rows = await conn.fetch(SUMMARIES, run_ids, *scope.sight)
+    keys_of = {row["keyset_id"]: row["keys"] for row in rows if row["run_id"] is None}
+    keys = sorted({key for of_keyset in keys_of.values() for key in of_keyset if wanted(key)})
+    require(len(keys))
+    numbers = {key: number for number, key in enumerate(keys)}
+    numbers_of = {
+        keyset: np.array([numbers.get(key, -1) for key in of_keyset]) for keyset, of_keyset in keys_of.items()
+    }
+    places = {run_id: place for place, run_id in enumerate(run_ids)}
+    entries = [_entries(owners, whole, numbers_of, places) for owners, whole in _wholes(rows, keys_of)]
+    return _laid_out(keys, len(run_ids), entries)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """Series in no order: the cell of each in a matrix, its numbers, and where its last point stands."""
+
+    cells: Ints
+    counts: Ints
+    lasts: Floats
+    lows: Floats
+    highs: Floats
+    ends: Ints  # six rows, a column for each of `parts`
+    parts: Ints
+
+
+def _entries(
+    owners: Sequence[Owner], whole: Tallies, numbers_of: Mapping[int, Ints], places: Mapping[UUID, int]
+) -> _Entries:
+    """What the parts of some keysets tell of the keys that have a number."""
+    numbers = np.stack([numbers_of[keyset] for _, keyset in owners], axis=1)
+    cells = numbers * len(places) + np.array([places[run_id] for run_id, _ in owners])
+    is_wanted = numbers >= 0
+    return _Entries(
+        cells[is_wanted],
+        np.broadcast_to(whole.counts, cells.shape)[is_wanted],
+        whole.last_values[is_wanted],
+        whole.lows[is_wanted],
+        whole.highs[is_wanted],
+        whole.lasts,
+        np.broadcast_to(np.arange(len(owners)), cells.shape)[is_wanted],
+    )
+
+
+def _laid_out(keys: list[str], runs: int, entries: Sequence[_Entries]) -> Matrices:
+    """The series in their places; those of one key in several keysets of a run are merged."""
+    shape = (len(keys), runs)
+    found = Matrices(
+        keys,
+        np.zeros(shape, np.bool_),
+        np.zeros(shape, "<i8"),
+        np.full(shape, np.nan),
+        np.full(shape, np.nan),
+        np.full(shape, np.nan),
+    )
+    for each in entries:
+        found.has.ravel()[each.cells] = True
+    if found.has.sum() < sum(len(each.cells) for each in entries):
+        entries = [_merged_entries(entries)]
+    for each in entries:
+        for name in ("counts", "lasts", "lows", "highs"):
+            getattr(found, name).ravel()[each.cells] = getattr(each, name)
+    return found
+
+
+def _merged_entries(entries: Sequence[_Entries]) -> _Entries:
+    """One entry for each cell."""
+    cells = np.concatenate([each.cells for each in entries])
+    ends = np.concatenate([each.ends[:, each.parts] for each in entries], axis=1)
+    order = np.lexsort((*ends[::-1], cells))
+    starts = np.flatnonzero(np.diff(cells[order], prepend=-1))
+    newest = order[np.append(starts[1:], len(order)) - 1]
+    counts, lasts, lows, highs = (
+        np.concatenate([getattr(each, name) for each in entries]) for name in ("counts", "lasts", "lows", "highs")
+    )
+    return _Entries(
+        cells[newest],
+        np.add.reduceat(counts[order], starts),
+        lasts[newest],
+        np.fmin.reduceat(lows[order], starts),
+        np.fmax.reduceat(highs[order], starts),
+        ends[:, newest],
+        np.arange(len(newest)),
+    )
 
 
 COUNT = """
