@@ -16,7 +16,7 @@ class Kind(Enum):
     NUMBER = "a number"
     FLAG = "true or false"
     TIME = "a time, such as '2026-01-31', '2026-01-31T12:00:00Z' or '-7d'"
-    ID = "the id of a run in quotes"
+    ID = "an id in quotes"
     STATUS = "a status in quotes"
 
 

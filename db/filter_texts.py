@@ -1,10 +1,10 @@
 """Filters as texts: MLflow's search grammar with OR, NOT, parentheses, IN and more; see docs/filters.md.
 
-    condition  = conjunction { OR conjunction }
+    condition   = conjunction { OR conjunction }
     conjunction = negation { AND negation }
-    negation   = NOT negation | "(" condition ")" | TRUE | FALSE | text | comparison
-    comparison = field ( operator value | [NOT] LIKE text | [NOT] ILIKE text | [NOT] IN "(" values ")" | IS [NOT] NULL )
-    field      = name | stat "(" name ")"
+    negation    = NOT negation | "(" condition ")" | TRUE | FALSE | text | comparison
+    comparison  = field ( operator value | [NOT] ( LIKE text | ILIKE text | IN "(" values ")" ) | IS [NOT] NULL )
+    field       = name | stat "(" name ")"
 
 One pass over the text and one over its tokens, each in linear time.
 """
@@ -12,13 +12,11 @@ One pass over the text and one over its tokens, each in linear time.
 import math
 import re
 from collections.abc import Set
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Final
-from uuid import UUID
 
-from db import fields, times
-from db.attempts import RunStatus
+from db import fields
 from db.conditions import (
     All,
     Any,
@@ -38,7 +36,8 @@ from db.conditions import (
 )
 from db.errors import Invalid
 from db.fields import Kind
-from db.filter_tokens import NON_FINITE, Is, Mistake, Token, tokens
+from db.filter_tokens import Is, Mistake, Token, quoted, tokens
+from db.filter_values import read_value
 
 CHARACTERS_MAX: Final = 65_536
 TERMS_MAX: Final = 1_000
@@ -48,7 +47,7 @@ DEPTH_MAX: Final = 50
 def parse(text: str, path: str) -> Condition:
     """What the text asks; an empty one asks nothing. Raises `Invalid` with the position of the mistake.
 
-    Times such as '-7d' are counted from now, so the same text gives another condition later.
+    Times such as '-7d' are counted from now, so the same text gives another condition later: a cursor goes by the text.
     """
     try:
         return _Parser(text).whole()
@@ -95,11 +94,7 @@ OPERATORS: Final = {
     Kind.NUMBER: set(Operator) - PATTERNS,
     Kind.TIME: set(Operator) - PATTERNS,
 }
-RELATIVE: Final = re.compile(r"([+-][0-9]{1,6})\s*([smhdw])")
-UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 PLAIN_KEY: Final = re.compile(r"[\w\-/:@$]++(?:\.[\w\-/:@$]++)*")
-# What MLflow's examples ask for, and no run of ours has.
-FOREIGN_STATUSES: Final = {"ACTIVE", "SCHEDULED"}
 
 
 class _Parser:
@@ -177,7 +172,7 @@ class _Parser:
             return Not(Exists(field)) if is_null else Exists(field)
         is_negated = self._taken("NOT") is not None
         if self._taken("IN"):
-            found: Condition = OneOf(field, self._values(field))
+            found: Condition = OneOf(field, self._values(field, at))
         else:
             found = self._comparison(field, at, patterns_only=is_negated)
         return has_other(field, found) if is_negated else found
@@ -237,44 +232,22 @@ class _Parser:
             raise Mistake(message, self._next.position, suggestions=_names(allowed))
         self._step()
         value_at = self._next
-        value = self._value(Kind.TEXT if operator in PATTERNS else kind, at)
+        value = read_value(self._step(), Kind.TEXT if operator in PATTERNS else kind, at.source)
         if operator in ORDERED and isinstance(value, bool):
             raise Mistake("true and false have no order", value_at.position)
         return Comparison(field, operator, value)
 
-    def _values(self, field: Field) -> tuple[Literal, ...]:
+    def _values(self, field: Field, at: Token) -> tuple[Literal, ...]:
         """The values of a list in parentheses; each counts as a term."""
-        kind, at = fields.kind(field), self._next
+        kind = fields.kind(field)
         self._take("(")
-        values = [self._value(kind, at)]
+        values = [read_value(self._step(), kind, at.source)]
         while self._taken(","):
             self._count()
-            values.append(self._value(kind, at))
+            values.append(read_value(self._step(), kind, at.source))
         if not self._taken(")"):
             raise self._expected("a comma or a closing parenthesis", ",", ")")
         return tuple(values)
-
-    def _value(self, kind: Kind, at: Token) -> Literal:
-        """The next token as a value of this kind; `at` is the field that it is compared with."""
-        token = self._step()
-        match kind, _literal(token):
-            case (Kind.ANY | Kind.FLAG, bool() as value) | (Kind.ANY | Kind.TEXT, str() as value):
-                return value
-            case Kind.FLAG, _:
-                pass
-            case (_, bool() | None):
-                pass
-            case Kind.ANY | Kind.NUMBER, int() | float() as value:
-                return value
-            case Kind.STATUS, str() as value:
-                return _status(value, token)
-            case Kind.ID, str() as value:
-                return _id(value, token)
-            case Kind.TIME, str() as value:
-                return _time(value, token)
-            case Kind.TIME, int() | float() as value:
-                return _of_milliseconds(value, token)
-        raise _mismatch(kind, at, token)
 
     def _step(self) -> Token:
         """The next token, which is left behind."""
@@ -317,82 +290,12 @@ def has_other(field: Field, condition: Condition) -> Condition:
     return All((Exists(field), Not(condition)))
 
 
-def _literal(token: Token) -> str | int | float | bool | None:
-    """The value that the token is; None when it is none."""
-    if token.kind is Is.TEXT:
-        return token.text
-    if token.kind is Is.NUMBER:
-        return token.number
-    if token.word in NON_FINITE:
-        return NON_FINITE[token.word]
-    return {"TRUE": True, "FALSE": False}.get(token.word)
-
-
 def _names(operators: Set[Operator]) -> list[str]:
     return [each.value for each in Operator if each in operators] + ["IN", "IS NULL"]
 
 
-def _mismatch(kind: Kind, at: Token, token: Token) -> Mistake:
-    """Why the token is no value for the field `at`."""
-    if token.word == "NULL":
-        return Mistake("null is not a value", token.position, suggestions=["IS NULL", "IS NOT NULL"])
-    wants_text = kind in {Kind.ANY, Kind.TEXT, Kind.STATUS, Kind.ID, Kind.TIME}
-    near = [quoted(token.source)] if wants_text and token.kind in {Is.NAME, Is.NUMBER} else []
-    found = token.source[:50] or "the end"
-    return Mistake(f"{at.source} is compared with {kind.value}, not with {found}", token.position, suggestions=near)
-
-
-def _status(text: str, token: Token) -> str:
-    status = text.upper()
-    if "%" not in text and "_" not in text and status not in {*RunStatus, *FOREIGN_STATUSES}:
-        near = get_close_matches(status[:50], RunStatus, n=1) or list(RunStatus)
-        raise Mistake(
-            f"there is no status {token.source[:50]}", token.position, suggestions=[quoted(one) for one in near]
-        )
-    return status
-
-
-def _id(text: str, token: Token) -> UUID:
-    try:
-        found = UUID(text)
-    except ValueError:
-        found = None
-    if found is None or text.lower() not in {str(found), found.hex}:
-        raise Mistake(f"{token.source[:50]} is not the id of a run, which is a UUID", token.position)
-    return found
-
-
-def _time(text: str, token: Token) -> datetime:
-    """The time of ISO 8601, in UTC when it names no zone, or so long before or after now."""
-    relative = RELATIVE.fullmatch(text)
-    try:
-        if text.lower() == "now":
-            return datetime.now(UTC)
-        if relative:
-            return _bounded(datetime.now(UTC) + timedelta(**{UNITS[relative[2]]: int(relative[1])}), token)
-        time = datetime.fromisoformat(text)
-        return _bounded(time if time.tzinfo else time.replace(tzinfo=UTC), token)
-    except (ValueError, OverflowError) as error:
-        raise Mistake(f"{token.source[:50]} is not {Kind.TIME.value}", token.position) from error
-
-
-def _of_milliseconds(number: float, token: Token) -> datetime:
-    try:
-        return _bounded(times.EARLIEST + timedelta(milliseconds=number), token)
-    except (ValueError, OverflowError) as error:
-        raise Mistake(
-            f"{token.source[:50]} is no time in milliseconds", token.position, limit="the years 1970 to 9999"
-        ) from error
-
-
-def _bounded(time: datetime, token: Token) -> datetime:
-    if not times.EARLIEST <= time <= times.LATEST:
-        raise Mistake("the time is out of range", token.position, limit="the years 1970 to 9999")
-    return time.astimezone(UTC)
-
-
 def to_text(condition: Condition) -> str:
-    """A text that `parse` makes the same condition of; an empty one when it is always true."""
+    """A text that `parse` makes the same condition of, without the groups of one that a tree may have."""
     match condition:
         case All(()):
             return "TRUE"
@@ -445,11 +348,6 @@ def field_text(field: Field) -> str:
 def quoted_key(key: str) -> str:
     """The key as it stands after a dot, in quotes when it must be."""
     return key if PLAIN_KEY.fullmatch(key) else '"' + key.replace('"', '""') + '"'
-
-
-def quoted(text: str) -> str:
-    """The text in quotes."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _value_text(value: Literal) -> str:

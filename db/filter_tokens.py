@@ -50,7 +50,6 @@ NUMBER: Final = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]
 BARE: Final = re.compile(r"[^\W\d][\w\-/:@$]*+")
 BARE_KEY: Final = re.compile(r"[\w\-/:@$]++")
 SIGN: Final = re.compile(r"<=|>=|!=|<>|==|[=<>(),]")
-NON_FINITE: Final = {"NAN": math.nan, "INF": math.inf, "INFINITY": math.inf}
 MEANT: Final = {"&": "AND", "|": "OR", "!": "NOT"}
 
 
@@ -124,3 +123,8 @@ def _number(text: str, start: int, source: str) -> Token:
     if math.isinf(number) and source[-1].isdecimal():
         raise Mistake("the number overflows a 64-bit float", start, suggestions=["Infinity"], limit="about 1.8e308")
     return Token(Is.NUMBER, start, source, number=number)
+
+
+def quoted(text: str) -> str:
+    """The text in quotes, as it stands in a filter."""
+    return "'" + text.replace("'", "''") + "'"

@@ -194,7 +194,7 @@ MISTAKES: list[tuple[str, int, str, tuple[str, ...]]] = [
     ("params.lr IN ()", 14, "not with )", ()),
     ("params.lr IN (1 2)", 16, "expected a comma or a closing parenthesis", (",",)),
     ("params.lr NOT < 3", 14, "is not compared by <", ("LIKE",)),
-    ("run_id = 'abc'", 9, "is not the id of a run", ()),
+    ("run_id = 'abc'", 9, "is not an id", ()),
     ("createdAt > 'yesterday'", 12, "is not a time", ()),
     ("createdAt > '1969-12-31'", 12, "the time is out of range", ()),
     ("createdAt > 1769860800000000", 12, "in milliseconds", ()),
