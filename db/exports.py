@@ -112,7 +112,8 @@ def to_json(selection: Selection) -> str:
         "runIds": selection.run_ids,
         "statuses": selection.statuses,
     }
-    return orjson.dumps({name: part for name, part in content.items() if part is not None}).decode()
+    given = {name: part for name, part in content.items() if part is not None}
+    return orjson.dumps(given, default=str).decode()
 
 
 def from_json(text: str) -> Selection:

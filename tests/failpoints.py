@@ -143,6 +143,18 @@ def _store() -> Any:
     return store
 
 
+def _exports() -> Any:
+    from db import exports
+
+    return exports
+
+
+def _writing() -> Any:
+    from storage.store import Writing
+
+    return Writing
+
+
 def _chunks() -> Any:
     from db import chunks
 
@@ -165,6 +177,8 @@ MOMENTS: dict[str, Sequence[Moment]] = {
         Moment("worker.during_hash", "after", _store, "_read"),
         Moment("worker.after_copy_before_db", "before", _uploads, "finalize"),
         Moment("worker.after_commit_before_job_done", "after", _uploads, "finalize"),
+        Moment("export.after_file", "after", _writing, "finish"),
+        Moment("export.after_files_before_db", "before", _exports, "finish"),
         Moment("compaction.after_commit", "after", _chunks, "compact"),
     ),
     "sdk": (Moment("sdk.before_send", "before", _sender, "_post"),),

@@ -124,6 +124,7 @@ class _Extraction:
                 "experiment_id": str(run.experiment_id),
                 "user": users[run.created_by],
                 "parent_id": run.parent_id and str(run.parent_id),
+                "group": run.group_name,
                 "attempt": run.attempt,
                 "created_at": run.created_at,
                 "started_at": run.started_at,

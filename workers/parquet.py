@@ -40,6 +40,7 @@ SCHEMAS: Final[Mapping[ExportTable, pa.Schema]] = {
             "experiment_id": TEXT,
             "user": TEXT,
             "parent_id": TEXT,
+            "group": TEXT,
             "attempt": pa.int32(),
             "created_at": TIME,
             "started_at": TIME,
@@ -122,11 +123,10 @@ class Place:
 class TableFiles:
     """The files of one table: a new one begins when one has become large. There is one at least."""
 
-    def __init__(self, place: Place, table: ExportTable, file_bytes: int = FILE_BYTES) -> None:
+    def __init__(self, place: Place, table: ExportTable) -> None:
         self.finished: list[File] = []
         self._place = place
         self._table = table
-        self._file_bytes = file_bytes
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = self._waiting_rows = 0
         self._file: _Open | None = None
@@ -156,7 +156,7 @@ class TableFiles:
         batches, self._waiting = self._waiting, []
         self._waiting_bytes = self._waiting_rows = 0
         await self._file.write(batches)
-        if self._file.size_bytes >= self._file_bytes:
+        if self._file.size_bytes >= FILE_BYTES:
             await self._finish_file()
 
     async def _finish_file(self) -> None:
