@@ -12,6 +12,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 TIER_GROUP: Final = 256  # points that a tier sums up
 LANDMARKS: Final = 5  # points kept of each group
+MARK_BYTES: Final = 24  # of a landmark in a tier: its step, time and value
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def unpack(packed: bytes, count: int) -> Ints:
     start = int.from_bytes(packed[1:9], "little", signed=True)
     if width == 0:
         stride = int.from_bytes(packed[9:17], "little", signed=True)
-        return start + stride * np.arange(count, dtype="<i8")
+        return np.arange(count, dtype="<i8") * stride + start
     return start + np.frombuffer(packed, f"<u{width}", offset=9).astype("<i8")
 
 

@@ -1,19 +1,20 @@
 """Series: reading the points of many runs and keys as columns, whole or summed up."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
-from operator import attrgetter
-from typing import Any, Final
+from itertools import accumulate
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import asyncpg
 import numpy as np
 
-from db import chunks, packing
+from db import chunks, curves, packing
 from db.access import Scope
+from db.curves import Arrivals, Parts, Points, Tangled
 from db.errors import Invalid
 from db.packing import Floats, Ints
 from db.pool import Conn
@@ -27,6 +28,8 @@ STEP_MAX: Final = 2**63 - 1
 RANGE_MAX: Final = STEP_MAX - 1
 NONE: Final = np.empty(0, "<i8")
 TIER_FROM: Final = 64  # a series this many times longer than what is asked for is read from its tiers
+
+Name: TypeAlias = tuple[UUID, str]  # of a series: its run and key
 
 
 class XAxis(StrEnum):
@@ -58,17 +61,29 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is asked of every series: of which attempt, between which steps, and which columns it takes."""
+    """What is asked of every series: of which attempt, between which steps, over what, how many and which columns."""
 
     attempt: int | None
     low_step: int
     high_step: int
+    x: XAxis
+    max_points: int | None
     times: bool
     arrivals: bool = False
 
     @property
     def is_zoom(self) -> bool:
         return self.low_step > 0 or self.high_step < STEP_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """A keyset of a run that has the key of a series, at this place of so many."""
+
+    keyset_id: int
+    keys: int
+    place: int
+    count: int  # points of each key that are to be read of its chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,49 +95,25 @@ class _Asked:
 
     run_id: UUID
     key: str
+    homes: Sequence[_Home]
     is_long: bool
     points: int
     whole: tuple[tuple[int, int], ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class _Points:
-    """Points of one series; `times` is empty unless it was asked for."""
-
-    steps: Ints
-    times: Ints
-    values: Floats
-    attempts: Ints
-
-    def at(self, places: Any) -> "_Points":
-        """Those at the places."""
-        times = self.times[places] if len(self.times) else self.times
-        return _Points(self.steps[places], times, self.values[places], self.attempts[places])
+    @property
+    def name(self) -> Name:
+        return self.run_id, self.key
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """Points of one series in the order of their seqs: of a chunk, or of the blocks of one stream.
+class _Group:
+    """Series that are read together, as their keys are in one keyset of a run."""
 
-    `count` is how many there are; landmarks stand for them, five of each group. `arrivals` (when each point's block was
-    received, and its seq) is None unless it was asked for.
-    """
-
-    attempt: int
-    writer_id: UUID
-    first_seq: int
-    is_landmarks: bool
-    count: int
-    points: _Points
-    arrivals: tuple[Ints, Ints] | None
-
-    @property
-    def low_step(self) -> int:
-        return int(self.points.steps.min())
-
-    @property
-    def high_step(self) -> int:
-        return int(self.points.steps.max())
+    run_id: UUID
+    keyset_id: int
+    keys: int
+    is_long: bool
+    whole: tuple[tuple[int, int], ...]
 
 
 async def read(
@@ -150,14 +141,12 @@ async def read(
         raise Invalid(
             f"fromStep is {low_step} and toStep is {high_step}", path="toStep", hint="ask for one step or more"
         )
-    question = _Question(attempt, low_step, high_step, times or x is not XAxis.STEP)
-    asked = await _asked(conn, scope, run_ids, keys, question, max_points)
-    curves: list[Curve] = []
+    question = _Question(attempt, low_step, high_step, x, max_points, times or x is not XAxis.STEP)
+    asked = await _asked(conn, scope, run_ids, keys, question)
+    found: list[Curve] = []
     for batch in _batches(asked):
-        parts = await _untangled(conn, batch, question)
-        origins = await _origins(conn, batch) if x is XAxis.RELATIVE_TIME else {}
-        curves += await asyncio.to_thread(_curves, batch, parts, x, origins, max_points)
-    return curves
+        found += await _curves(conn, batch, question)
+    return found
 
 
 def _batches(asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:
@@ -176,33 +165,32 @@ def _batches(asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:
 
 # Of a part of the steps, the points of the chunks that have any of them.
 SIZES = """
-    select run.id, asked.key, coalesce(sum(stored.count), 0)::bigint as count
-    from run
-    join run_keyset on run_keyset.run_id = run.id
-    join keyset on keyset.id = run_keyset.keyset_id
-    join unnest($5::text[]) as asked (key) on asked.key = any (keyset.keys)
-    cross join lateral (
-        select case when $6 then (
+    select run.id as run_id, keyset.id as keyset_id, keyset.size, found.keys, found.places, coalesce(
+        case when $6 then (
             select sum(n)
             from chunk
             where chunk.run_id = run.id and chunk.keyset_id = keyset.id
                 and chunk.low_step <= $8 and chunk.high_step >= $7
         ) else (
             select count from tally where tally.run_id = run.id and tally.keyset_id = keyset.id
-        ) end as count
-    ) as stored
+        ) end, 0
+    )::bigint as count
+    from run
+    join run_keyset on run_keyset.run_id = run.id
+    join keyset on keyset.id = run_keyset.keyset_id
+    cross join lateral (
+        select array_agg(asked.key) as keys, array_agg(place - 1) as places
+        from unnest($5::text[]) as asked (key)
+        cross join lateral array_position(keyset.keys, asked.key) as place
+        where place is not null
+    ) as found
     where run.id = any ($1::uuid[]) and is_visible(run.project_id, run.created_by, $2, $3, $4)
-    group by run.id, asked.key
+        and found.keys is not null
 """
 
 
 async def _asked(
-    conn: Conn,
-    scope: Scope,
-    run_ids: Sequence[UUID],
-    keys: Sequence[str],
-    question: _Question,
-    max_points: int | None,
+    conn: Conn, scope: Scope, run_ids: Sequence[UUID], keys: Sequence[str], question: _Question
 ) -> list[_Asked]:
     """What to read and how."""
     rows = await conn.fetch(
@@ -214,21 +202,28 @@ async def _asked(
         question.low_step,
         question.high_step,
     )
-    if len(rows) > SERIES_MAX:
-        raise Invalid(f"that are {len(rows)} series", limit=f"{SERIES_MAX} series", hint="ask for fewer runs or keys")
+    homes: dict[Name, list[_Home]] = {}
+    for row in rows:
+        for key, place in zip(row["keys"], row["places"], strict=True):
+            home = _Home(row["keyset_id"], row["size"], place, row["count"])
+            homes.setdefault((row["run_id"], key), []).append(home)
+    if len(homes) > SERIES_MAX:
+        raise Invalid(f"that are {len(homes)} series", limit=f"{SERIES_MAX} series", hint="ask for fewer runs or keys")
     run_places = {run_id: place for place, run_id in enumerate(run_ids)}
     key_places = {key: place for place, key in enumerate(keys)}
-    rows.sort(key=lambda row: (run_places[row["id"]], key_places[row["key"]]))
-    asked = []
-    for row in rows:
-        is_long = max_points is not None and row["count"] >= TIER_FROM * max_points
-        points = row["count"] * packing.LANDMARKS // packing.TIER_GROUP if is_long else row["count"]
-        asked.append(_Asked(row["id"], row["key"], is_long, points))
-    if max_points is None:
+    names = sorted(homes, key=lambda name: (run_places[name[0]], key_places[name[1]]))
+    asked = [_one_asked(name, homes[name], question.max_points) for name in names]
+    if question.max_points is None:
         _require_at_most(POINTS_ANSWERED_MAX, asked, "ask for fewer runs, keys or steps, or set maxPoints")
     else:
         _require_at_most(POINTS_READ_MAX, asked, "ask for fewer runs, keys or steps, or set maxPoints lower")
     return asked
+
+
+def _one_asked(name: Name, homes: Sequence[_Home], max_points: int | None) -> _Asked:
+    count = sum(home.count for home in homes)
+    is_long = max_points is not None and count >= TIER_FROM * max_points
+    return _Asked(*name, homes, is_long, count * packing.LANDMARKS // packing.TIER_GROUP if is_long else count)
 
 
 def _require_at_most(limit: int, series: Sequence[_Asked], hint: str) -> None:
@@ -237,184 +232,132 @@ def _require_at_most(limit: int, series: Sequence[_Asked], hint: str) -> None:
         raise Invalid(f"that would read {total} points", limit=f"{limit} points", hint=hint)
 
 
-async def _untangled(conn: Conn, asked: Sequence[_Asked], question: _Question) -> dict[tuple[UUID, str], list[_Part]]:
-    """The parts of each series: landmarks only where nothing else has points between them, else with `arrivals`."""
-    parts = await _parts(conn, asked, question)
-    for is_last in (False, False, True):
-        tangled = []
-        for series in asked:
-            knots = [knot for knot in _clusters(parts[series.run_id, series.key]) if _is_knot(knot)]
-            if knots:
-                tangled.append(_with_whole(series, knots, is_long=series.is_long and not is_last))
+async def _curves(conn: Conn, asked: Sequence[_Asked], question: _Question) -> list[Curve]:
+    """The curves of the series that have points.
+
+    Of those that turn out to be tangled more is read; in the end all, should the worker make new parts all the time.
+    """
+    origins = await _origins(conn, asked) if question.x is XAxis.RELATIVE_TIME else {}
+    found: dict[Name, Curve] = {}
+    left = asked
+    for is_last in (False, False, True, True):
+        groups = _groups(left)
+        rows = await _stored(conn, groups, question)
+        more, tangled = await asyncio.to_thread(_arranged, left, groups, rows, question, origins)
+        found |= more
         if not tangled:
             break
-        _require_at_most(POINTS_READ_MAX, tangled, "ask for fewer runs or keys, for an attempt, or for fewer steps")
-        parts |= await _parts(conn, tangled, replace(question, arrivals=True))
-    return parts
+        left = [_with_whole(series, tangled[series.name], is_last) for series in left if series.name in tangled]
+        _require_at_most(POINTS_READ_MAX, left, "ask for fewer runs or keys, for an attempt, or for fewer steps")
+        question = replace(question, arrivals=True)
+    return [found[series.name] for series in asked if series.name in found]
 
 
-def _with_whole(series: _Asked, knots: Sequence[Sequence[_Part]], *, is_long: bool) -> _Asked:
-    """The series, with every point between the steps of the knots."""
-    whole = [(min(part.low_step for part in knot), max(part.high_step for part in knot)) for knot in knots]
-    points = sum(part.count for knot in knots for part in knot)
-    return replace(series, is_long=is_long, points=points, whole=(*series.whole, *whole))
+def _with_whole(series: _Asked, tangled: Tangled, is_last: bool) -> _Asked:
+    """The series, with every point between the steps where it is tangled, or of all steps."""
+    whole = (*series.whole, *tangled.ranges)
+    return replace(series, is_long=series.is_long and not is_last, points=tangled.points, whole=whole)
 
 
-def _clusters(parts: Sequence[_Part]) -> list[list[_Part]]:
-    """The parts by step; those whose steps overlap are together."""
-    if len(parts) == 1:
-        return [list(parts)]
-    clusters: list[list[_Part]] = []
-    high_step = -1
-    for part in sorted(parts, key=lambda part: part.low_step):
-        if part.low_step > high_step:
-            clusters.append([])
-        clusters[-1].append(part)
-        high_step = max(high_step, part.high_step)
-    return clusters
+def _groups(asked: Iterable[_Asked]) -> dict[_Group, list[tuple[int, Name]]]:
+    """What to read together: of each group the series, each with the place of its key."""
+    groups: dict[_Group, list[tuple[int, Name]]] = {}
+    for series in asked:
+        for home in series.homes:
+            group = _Group(series.run_id, home.keyset_id, home.keys, series.is_long, series.whole)
+            groups.setdefault(group, []).append((home.place, series.name))
+    return groups
 
 
-def _is_knot(cluster: Sequence[_Part]) -> bool:
-    """Whether the order of its points needs more than what was read."""
-    if len(cluster) == 1 and (cluster[0].is_landmarks or _increases(cluster[0].points.steps)):
-        return False
-    return any(part.arrivals is None for part in cluster)
-
-
-# Both tiers in one snapshot. A chunk gives the bytes of the asked keys only; of a long series its tier, if it has one
-# and all its steps are asked for. Blocks come as one row a stream and key.
+# Both tiers in one snapshot. A chunk gives the bytes of the asked keys only, one key after the other; of a long series
+# its tier, if it has one and all its steps are asked for. Blocks come as one row a stream and key.
 PARTS = """
     with asked as (
-        select given.run_id, run_keyset.keyset_id, given.is_long, given.whole::int8multirange as whole, keyset.size,
-            array_agg(given.key) as keys, array_agg(array_position(keyset.keys, given.key) - 1) as places
-        from unnest($1::uuid[], $2::text[], $3::boolean[], $9::text[]) as given (run_id, key, is_long, whole)
-        join run_keyset on run_keyset.run_id = given.run_id
-        join keyset on keyset.id = run_keyset.keyset_id and given.key = any (keyset.keys)
-        group by given.run_id, run_keyset.keyset_id, given.is_long, given.whole, keyset.size
+        select number, run_id, keyset_id, keys, is_long, whole::int8multirange as whole, places::integer[] as places
+        from unnest($1::uuid[], $2::bigint[], $3::integer[], $4::boolean[], $5::text[], $6::text[])
+            with ordinality as given (run_id, keyset_id, keys, is_long, whole, places, number)
     )
-    select asked.run_id, asked.keys, chunk.attempt, chunk.writer_id, chunk.first_seq, chunk.n,
-        true as is_chunk, is_tier,
+    select asked.number, chunk.attempt, chunk.writer_id, chunk.first_seq, chunk.n, chunk.low_step, null::integer as key,
+        is_tier,
         case when not is_tier then chunk.steps end as steps,
-        case when not is_tier and $7 then chunk.times end as times,
-        case when $8 then chunk.seqs end as seqs,
-        case when $8 then chunk.sizes end as sizes,
-        case when $8 then chunk.received end as received,
+        case when not is_tier and $10 then chunk.times end as times,
+        case when $11 and not is_tier then chunk.seqs end as seqs,
+        case when $11 and not is_tier then chunk.sizes end as sizes,
+        case when $11 and not is_tier then chunk.received end as received,
         null::bytea as block_seqs,
-        array(select get_byte(chunk.narrow, place) from unnest(asked.places) as place) as narrow,
-        case when is_tier then array(
-            select substring(chunk.tier from place * tier.bytes + 1 for tier.bytes)
-            from unnest(asked.places) as place, (select length(chunk.tier) / asked.size as bytes) as tier
-        ) else array(
-            select substring(
-                chunk.vals
-                from (chunk.n * (8 * place - 4 * bit_count(substring(chunk.narrow from 1 for place))))::integer + 1
-                for chunk.n * (8 - 4 * get_byte(chunk.narrow, place))
-            )
-            from unnest(asked.places) as place
-        ) end as vals
+        of_keys.narrow, of_keys.vals
     from asked
     join chunk on chunk.run_id = asked.run_id and chunk.keyset_id = asked.keyset_id
-        and chunk.low_step <= $6 and chunk.high_step >= $5
+        and chunk.low_step <= $9 and chunk.high_step >= $8
     cross join lateral (
-        select asked.is_long and chunk.tier is not null and chunk.low_step >= $5 and chunk.high_step <= $6
-            and not asked.whole && int8range(least(chunk.low_step, $10), least(chunk.high_step, $10), '[]') as is_tier
+        select asked.is_long and chunk.tier is not null and chunk.low_step >= $8 and chunk.high_step <= $9
+            and not asked.whole && int8range(least(chunk.low_step, $12), least(chunk.high_step, $12), '[]') as is_tier
     ) as way
-    where $4::integer is null or chunk.attempt = $4
+    cross join lateral (
+        select string_agg(substring(chunk.narrow from place + 1 for 1), '' order by number) as narrow,
+            string_agg(
+                case when is_tier then
+                    substring(
+                        chunk.tier from place * (length(chunk.tier) / asked.keys) + 1
+                        for length(chunk.tier) / asked.keys
+                    )
+                else
+                    substring(
+                        chunk.vals
+                        from (chunk.n * (8 * place - 4 * bit_count(substring(chunk.narrow from 1 for place))))::integer
+                            + 1
+                        for chunk.n * (8 - 4 * get_byte(chunk.narrow, place))
+                    )
+                end,
+                '' order by number
+            ) as vals
+        from unnest(asked.places) with ordinality as each (place, number)
+    ) as of_keys
+    where $7::integer is null or chunk.attempt = $7
     union all
-    select asked.run_id, array[key], block.attempt, block.writer_id, min(block.seq), sum(block.n), false, false,
+    select asked.number, block.attempt, block.writer_id, min(block.seq), sum(block.n), null, each.number - 1, false,
         string_agg(block.steps, '' order by block.seq),
-        case when $7 then string_agg(block.times, '' order by block.seq) end,
+        case when $10 then string_agg(block.times, '' order by block.seq) end,
         null,
-        case when $8 then string_agg(int4send(block.n), '' order by block.seq) end,
-        case when $8 then string_agg(int8send(block.received_ms), '' order by block.seq) end,
-        case when $8 then string_agg(int8send(block.seq), '' order by block.seq) end,
+        case when $11 then string_agg(int4send(block.n), '' order by block.seq) end,
+        case when $11 then string_agg(int8send(block.received_ms), '' order by block.seq) end,
+        case when $11 then string_agg(int8send(block.seq), '' order by block.seq) end,
         null,
-        array[string_agg(substring(block.vals from place * block.n * 8 + 1 for block.n * 8), '' order by block.seq)]
+        string_agg(substring(block.vals from place * block.n * 8 + 1 for block.n * 8), '' order by block.seq)
     from asked
     join block on block.run_id = asked.run_id and block.keyset_id = asked.keyset_id
-    cross join unnest(asked.keys, asked.places) as each (key, place)
-    where $4::integer is null or block.attempt = $4
-    group by asked.run_id, block.keyset_id, key, block.attempt, block.writer_id
+    cross join unnest(asked.places) with ordinality as each (place, number)
+    where $7::integer is null or block.attempt = $7
+    group by asked.number, each.number, block.attempt, block.writer_id
 """
 
 
-async def _parts(conn: Conn, asked: Sequence[_Asked], question: _Question) -> dict[tuple[UUID, str], list[_Part]]:
-    """What is stored of each series, by run and key, with points between the steps that are asked for."""
-    parts: dict[tuple[UUID, str], list[_Part]] = {(series.run_id, series.key): [] for series in asked}
-    if not asked:
-        return parts
-    rows = await conn.fetch(
+async def _stored(
+    conn: Conn, groups: Mapping[_Group, Sequence[tuple[int, Name]]], question: _Question
+) -> list[asyncpg.Record]:
+    """What is stored of the groups; `number` counts them from 1."""
+    if not groups:
+        return []
+    return await conn.fetch(
         PARTS,
-        [series.run_id for series in asked],
-        [series.key for series in asked],
-        [series.is_long for series in asked],
+        [group.run_id for group in groups],
+        [group.keyset_id for group in groups],
+        [group.keys for group in groups],
+        [group.is_long for group in groups],
+        [_multirange(group.whole) for group in groups],
+        ["{" + ",".join(str(place) for place, _ in members) + "}" for members in groups.values()],
         question.attempt,
         question.low_step,
         question.high_step,
         question.times,
         question.arrivals,
-        [_multirange(series.whole) for series in asked],
         RANGE_MAX,
     )
-    for row in rows:
-        for key, part in zip(row["keys"], _parts_of(row, question), strict=True):
-            found = _between(part, question) if question.is_zoom else part
-            if found.count:
-                parts[row["run_id"], key].append(found)
-    return parts
 
 
 def _multirange(ranges: Sequence[tuple[int, int]]) -> str:
     """An int8multirange, as text; the highest step of all falls on the one below it, which a range can still hold."""
     return "{" + ",".join(f"[{min(low, RANGE_MAX)},{min(high, RANGE_MAX)}]" for low, high in ranges) + "}"
-
-
-def _parts_of(row: asyncpg.Record, question: _Question) -> Iterator[_Part]:
-    """A part for each asked key of a chunk, or of the blocks of a stream."""
-    count = row["n"]
-    arrivals = None if row["received"] is None or row["is_tier"] else _arrivals(row)
-    for steps, times, values in _columns_of(row):
-        times = times if question.times else NONE
-        attempts = np.broadcast_to(np.int64(row["attempt"]), steps.shape)
-        points = _Points(steps, times, values, attempts)
-        yield _Part(row["attempt"], row["writer_id"], row["first_seq"], row["is_tier"], count, points, arrivals)
-
-
-def _columns_of(row: asyncpg.Record) -> Iterator[tuple[Ints, Ints, Floats]]:
-    """The steps, times and values of each asked key."""
-    if row["is_tier"]:
-        yield from map(packing.unpack_tier, row["vals"])
-    elif row["is_chunk"]:
-        steps = packing.unpack(row["steps"], row["n"])
-        times = NONE if row["times"] is None else packing.unpack(row["times"], row["n"])
-        for narrow, values in zip(row["narrow"], row["vals"], strict=True):
-            yield steps, times, packing.unpack_row(values, narrow)
-    else:
-        times = np.frombuffer(row["times"] or b"", "<i8")
-        yield np.frombuffer(row["steps"], "<i8"), times, np.frombuffer(row["vals"][0], "<f8")
-
-
-def _arrivals(row: asyncpg.Record) -> tuple[Ints, Ints]:
-    """For each point when its block was received, and the block's seq."""
-    if row["is_chunk"]:
-        seqs = chunks.seqs_of(row["seqs"])
-        received = packing.unpack(row["received"], len(seqs))
-        sizes = packing.unpack(row["sizes"], len(seqs))
-    else:
-        seqs = packing.sent(row["block_seqs"], 8)
-        received = packing.sent(row["received"], 8)
-        sizes = packing.sent(row["sizes"], 4)
-    return np.repeat(received, sizes), np.repeat(seqs, sizes)
-
-
-def _between(part: _Part, question: _Question) -> _Part:
-    """The points of the part that are between the steps."""
-    steps = part.points.steps
-    inside = (steps >= question.low_step) & (steps <= question.high_step)
-    if inside.all():
-        return part
-    arrivals = None if part.arrivals is None else (part.arrivals[0][inside], part.arrivals[1][inside])
-    return replace(part, count=int(inside.sum()), points=part.points.at(inside), arrivals=arrivals)
 
 
 ORIGINS = """
@@ -427,95 +370,47 @@ ORIGINS = """
     group by run_id, attempt
 """
 
+Origins: TypeAlias = Mapping[tuple[UUID, int], int]
 
-async def _origins(conn: Conn, asked: Sequence[_Asked]) -> dict[tuple[UUID, int], int]:
+
+async def _origins(conn: Conn, asked: Sequence[_Asked]) -> Origins:
     """The time of the first point of each attempt of the runs, of any key."""
     rows = await conn.fetch(ORIGINS, list({series.run_id for series in asked}))
     return {(row["run_id"], row["attempt"]): row["first_ms"] for row in rows}
 
 
-def _increases(numbers: Ints) -> bool:
-    return bool((numbers[1:] > numbers[:-1]).all())
-
-
-def _curves(
+def _arranged(
     asked: Sequence[_Asked],
-    parts: dict[tuple[UUID, str], list[_Part]],
-    x: XAxis,
-    origins: dict[tuple[UUID, int], int],
-    max_points: int | None,
-) -> list[Curve]:
-    """The curves of the series that have points. All of it is computing."""
-    return [
-        _curve(series, found, x, origins, max_points) for series in asked if (found := parts[series.run_id, series.key])
-    ]
+    groups: Mapping[_Group, Sequence[tuple[int, Name]]],
+    rows: Sequence[asyncpg.Record],
+    question: _Question,
+    origins: Origins,
+) -> tuple[dict[Name, Curve], dict[Name, Tangled]]:
+    """The curves of the series that have points, and which are tangled. All of it is computing."""
+    parts = _parts(groups, rows, question)
+    found: dict[Name, Curve] = {}
+    tangled: dict[Name, Tangled] = {}
+    for series in asked:
+        stored = parts.get(series.name)
+        if stored is not None:
+            try:
+                found[series.name] = _curve(series, stored, question, origins)
+            except Tangled as error:
+                tangled[series.name] = error
+    return found, tangled
 
 
-def _curve(
-    series: _Asked, parts: list[_Part], x: XAxis, origins: dict[tuple[UUID, int], int], max_points: int | None
-) -> Curve:
-    """The points of the parts, in order, at most `max_points`."""
-    axis_of = partial(_axis, x, origins, series.run_id)
-    if any(part.is_landmarks for part in parts):
-        assert max_points is not None
-        count, points = _summed_up(parts, max_points)
-        points = points.at(np.argsort(axis_of(points), kind="stable"))
-    else:
-        points = _ordered(parts, axis_of)
-        count = len(points.steps)
-        if max_points is not None and count > max_points:
-            points = points.at(_kept(points.values, max_points))
+def _curve(series: _Asked, parts: Parts, question: _Question, origins: Origins) -> Curve:
+    axis_of = partial(_axis, question.x, origins, series.run_id)
+    count, points = curves.arranged(parts, axis_of, question.max_points)
+    is_exact = len(points.steps) == count
+    x = axis_of(points).astype("<f8")
     return Curve(
-        series.run_id,
-        series.key,
-        count,
-        len(points.steps) == count,
-        points.steps,
-        points.times,
-        axis_of(points).astype("<f8"),
-        points.values,
-        points.attempts,
+        series.run_id, series.key, count, is_exact, points.steps, points.times, x, points.values, points.attempts
     )
 
 
-def _ordered(parts: Sequence[_Part], axis_of: Callable[[_Points], Ints]) -> _Points:
-    """All points by x, then step, attempt and order of receipt; of a step only those of its newest attempt."""
-    parts = sorted(parts, key=lambda part: (part.low_step, part.attempt, part.writer_id, part.first_seq))
-    points = _joined([part.points for part in parts])
-    axis = axis_of(points)
-    in_order = _increases(points.steps)
-    if in_order and _increases(axis):
-        return points
-    if in_order:
-        return points.at(np.lexsort((points.steps, axis)))
-    arrivals = [part.arrivals for part in parts if part.arrivals is not None]
-    ranks = {writer_id: rank for rank, writer_id in enumerate(sorted({part.writer_id for part in parts}))}
-    writers = np.repeat([ranks[part.writer_id] for part in parts], [part.count for part in parts])
-    received = np.concatenate([received for received, _ in arrivals])
-    seqs = np.concatenate([seqs for _, seqs in arrivals])
-    order = np.lexsort((seqs, writers, received, points.attempts, points.steps, axis))
-    return points.at(order[_is_newest(points.steps[order], points.attempts[order])])
-
-
-def _joined(parts: Sequence[_Points]) -> _Points:
-    """The points of one part after those of the other."""
-    return _Points(
-        np.concatenate([part.steps for part in parts]),
-        np.concatenate([part.times for part in parts]),
-        np.concatenate([part.values for part in parts]),
-        np.concatenate([part.attempts for part in parts]),
-    )
-
-
-def _is_newest(steps: Ints, attempts: Ints) -> Any:
-    """For each point whether no newer attempt has one at its step."""
-    different, step_of = np.unique(steps, return_inverse=True)
-    newest = np.zeros(len(different), "<i8")
-    np.maximum.at(newest, step_of, attempts)
-    return attempts == newest[step_of]
-
-
-def _axis(x: XAxis, origins: dict[tuple[UUID, int], int], run_id: UUID, points: _Points) -> Ints:
+def _axis(x: XAxis, origins: Origins, run_id: UUID, points: Points) -> Ints:
     """What the points stand over, exactly."""
     if x is XAxis.STEP:
         return points.steps
@@ -527,38 +422,94 @@ def _axis(x: XAxis, origins: dict[tuple[UUID, int], int], run_id: UUID, points: 
     return axis
 
 
-def _kept(values: Floats, max_points: int) -> Ints:
-    """Where the points stand that sum up the series: the landmarks of equal groups, whose size is a power of 2.
+def _parts(
+    groups: Mapping[_Group, Sequence[tuple[int, Name]]], rows: Sequence[asyncpg.Record], question: _Question
+) -> dict[Name, Parts]:
+    """The parts of each series that have points between the steps that are asked for."""
+    ranks = {writer_id: rank for rank, writer_id in enumerate(sorted({row["writer_id"] for row in rows}))}
+    alike: dict[tuple[int, bool, int | None], list[asyncpg.Record]] = {}
+    for row in sorted(rows, key=lambda row: row["low_step"] or 0):  # so that few points change their place later
+        alike.setdefault((row["number"], row["is_tier"], row["key"]), []).append(row)
+    names_of = [[name for _, name in members] for members in groups.values()]
+    found: dict[Name, list[Parts]] = {}
+    for (number, _, key), same in alike.items():
+        names = names_of[number - 1] if key is None else [names_of[number - 1][key]]
+        for name, parts in zip(names, _unpacked(same, len(names), ranks, question), strict=True):
+            inside = parts.between(question.low_step, question.high_step) if question.is_zoom else parts
+            if inside is not None:
+                found.setdefault(name, []).append(inside)
+    return {name: curves.joined(parts) for name, parts in found.items()}
 
-    So the groups stay where they are while a series grows, until their size doubles.
-    """
-    return np.unique(packing.landmarks(values, _group_size(len(values), values, max_points)))
 
-
-def _group_size(count: int, values: Floats, max_points: int) -> int:
-    """The least power of 2 for which the landmarks of `count` things are at most `max_points`."""
-    per_group = packing.LANDMARKS - 1 if np.isfinite(values).all() else packing.LANDMARKS
-    return 1 << (-(-count // (max_points // per_group)) - 1).bit_length()
-
-
-def _summed_up(parts: Sequence[_Part], max_points: int) -> tuple[int, _Points]:
-    """How many points there are, and the landmarks of equal numbers of groups of 256."""
-    count, grouped = 0, []
-    for cluster in _clusters(parts):
-        if cluster[0].is_landmarks:
-            count += cluster[0].count
-            grouped.append(cluster[0].points)
+def _unpacked(
+    rows: Sequence[asyncpg.Record], keys: int, ranks: Mapping[UUID, int], question: _Question
+) -> Iterator[Parts]:
+    """The parts of each key: all rows are tiers, or chunks, or blocks."""
+    is_tier, is_chunk = rows[0]["is_tier"], rows[0]["key"] is None
+    attempts = np.array([row["attempt"] for row in rows], "<i8")
+    writers = np.array([ranks[row["writer_id"]] for row in rows], "<i8")
+    first_seqs = np.array([row["first_seq"] for row in rows], "<i8")
+    counts = sizes = np.array([row["n"] for row in rows], "<i8")
+    steps = times = NONE
+    if not is_tier:
+        unpack = packing.unpack if is_chunk else _plain
+        steps = _end_to_end([unpack(row["steps"], row["n"]) for row in rows])
+        times = _end_to_end([unpack(row["times"], row["n"]) for row in rows]) if question.times else NONE
+    for key, pieces in enumerate(zip(*[_cut(row, keys) for row in rows], strict=True)):
+        if is_tier:
+            steps, times, values = packing.unpack_tier(b"".join(pieces))
+            times = times if question.times else NONE
+            sizes = np.array([len(piece) for piece in pieces], "<i8") // packing.MARK_BYTES
         else:
-            points = _ordered(cluster, attrgetter("steps"))
-            count += len(points.steps)
-            grouped.append(points.at(packing.landmarks(points.values, packing.TIER_GROUP).reshape(-1)))
-    marks = _joined(grouped)
-    groups = _group_size(len(marks.steps) // packing.LANDMARKS, marks.values, max_points)
-    kept = np.unique(packing.landmarks(marks.values, groups * packing.LANDMARKS))
-    return count, marks.at(kept[_is_another(marks.at(kept))])
+            values = _values(pieces, bytes(row["narrow"][key] for row in rows) if is_chunk else bytes(len(rows)))
+        points = Points(steps, times, values, np.repeat(attempts, sizes))
+        arrivals = _arrivals(rows, sizes) if question.arrivals else None
+        yield Parts(
+            attempts, writers, first_seqs, counts, sizes, np.full(len(rows), is_tier, np.bool_), points, arrivals
+        )
 
 
-def _is_another(points: _Points) -> Any:
-    """For each landmark whether it is another point than the one before; a point may be several landmarks."""
-    values = points.values.view("<i8")
-    return (np.diff(points.steps, prepend=-1) != 0) | (np.diff(values, prepend=~values[:1]) != 0)
+def _cut(row: asyncpg.Record, keys: int) -> list[bytes]:
+    """The bytes of each key."""
+    whole: bytes = row["vals"]
+    if keys == 1:
+        return [whole]
+    if row["is_tier"]:
+        widths = [len(whole) // keys] * keys
+    else:
+        widths = [row["n"] * (4 if narrow else 8) for narrow in row["narrow"]]
+    return [whole[end - width : end] for width, end in zip(widths, accumulate(widths), strict=True)]
+
+
+def _plain(column: bytes, count: int) -> Ints:
+    return np.frombuffer(column, "<i8", count)
+
+
+def _values(pieces: Sequence[bytes], narrow: bytes) -> Floats:
+    if len(set(narrow)) == 1:
+        return packing.unpack_row(b"".join(pieces), narrow[0])
+    return np.concatenate([packing.unpack_row(piece, narrow[place]) for place, piece in enumerate(pieces)])
+
+
+def _end_to_end(columns: Sequence[Ints]) -> Ints:
+    return columns[0] if len(columns) == 1 else np.concatenate(columns)
+
+
+def _arrivals(rows: Sequence[asyncpg.Record], sizes: Ints) -> Arrivals:
+    """The blocks of each row; of a tier one."""
+    if rows[0]["is_tier"]:
+        nothing = np.zeros(len(rows), "<i8")
+        return Arrivals(np.ones(len(rows), "<i8"), sizes, nothing, nothing)
+    of_rows = [_blocks_of_chunk(row) if row["key"] is None else _blocks_of_stream(row) for row in rows]
+    of_each, received, seqs = (_end_to_end(columns) for columns in zip(*of_rows, strict=True))
+    return Arrivals(np.array([len(column) for column, _, _ in of_rows], "<i8"), of_each, received, seqs)
+
+
+def _blocks_of_chunk(row: asyncpg.Record) -> tuple[Ints, Ints, Ints]:
+    """Their sizes, when they were received, and their seqs."""
+    seqs = chunks.seqs_of(row["seqs"])
+    return packing.unpack(row["sizes"], len(seqs)), packing.unpack(row["received"], len(seqs)), seqs
+
+
+def _blocks_of_stream(row: asyncpg.Record) -> tuple[Ints, Ints, Ints]:
+    return packing.sent(row["sizes"], 4), packing.sent(row["received"], 8), packing.sent(row["block_seqs"], 8)
