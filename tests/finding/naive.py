@@ -197,18 +197,28 @@ def ordered(runs: Iterable[NaiveRun], orders: Sequence[Order], goals: Mapping[st
     """The runs by the first order, the equal ones by the next, and by their ids at last, as the last order goes."""
     found = sorted(runs, key=lambda run: run.id, reverse=orders[-1].is_descending)
     for order in reversed(orders):
-        has = [run for run in found if values(run, order.field, goals)]
-        has.sort(key=lambda run: _rank(values(run, order.field, goals)[0]), reverse=order.is_descending)
-        found = has + [run for run in found if not values(run, order.field, goals)]
+        found.sort(key=lambda run: _place(values(run, order.field, goals)), reverse=order.is_descending)
+        found.sort(key=lambda run: _group(values(run, order.field, goals)))
     return found
 
 
-def _rank(value: Scalar) -> tuple[int, typing.Any]:
-    """Numbers, then NaN, then texts by code point."""
-    match _kind(value):
+def _place(of_run: Sequence[Scalar]) -> tuple[str, typing.Any]:
+    """Where it stands among those of its kind."""
+    kind = _kind(of_run[0]) if of_run else "nothing"
+    match kind:
         case "number":
-            assert isinstance(value, int | float)
-            return (1, 0) if math.isnan(value) else (0, float(value))
+            return kind, 0.0 if _group(of_run) == 1 else of_run[0]
         case "time" | "id":
-            return 0, value
-    return 2, text_of(value)
+            return kind, of_run[0]
+        case "nothing":
+            return kind, 0
+    return "text", text_of(of_run[0])[:100]
+
+
+def _group(of_run: Sequence[Scalar]) -> int:
+    """Numbers, then NaN, then texts, then nothing."""
+    if not of_run:
+        return 3
+    if _kind(of_run[0]) in {"text", "flag", "json"}:
+        return 2
+    return 1 if text_of(of_run[0]) == "NaN" else 0
