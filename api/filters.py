@@ -303,8 +303,8 @@ def _value(field: Field, operator: Operator, value: typing.Any, path: str) -> Li
 
 
 @strawberry.input(
-    description="What to order by: an `area` and its `key`, or the same as a `text`. Numbers come before NaN, and NaN "
-    "before texts; runs without it come last in both directions."
+    description="What to order by: an `area` and its `key`, or the same as a `text`. In both directions numbers come "
+    "first, then NaN, then texts, then runs without it."
 )
 class RunOrder:
     text: str | None = strawberry.field(
