@@ -366,12 +366,13 @@ class _Compiler:
 def coercer(type_: Any) -> Coerce:
     """What makes the Python value of a JSON value of an input type, and raises `Unusual` for any that is refused."""
     if isinstance(type_, GraphQLNonNull):
-        return _present_or_unusual(_coercer_of_present(type_.of_type))
+        return _coercer_of_present(type_.of_type)
     coerce = _coercer_of_present(type_)
     return lambda value: None if value is None else coerce(value)
 
 
 def _coercer_of_present(type_: Any) -> Coerce:
+    """The same for what must not be null."""
     if isinstance(type_, GraphQLList):
         return _list_coercer(type_.of_type)
     if isinstance(type_, GraphQLInputObjectType):
@@ -383,15 +384,6 @@ def _coercer_of_present(type_: Any) -> Coerce:
     if type_ is GraphQLInt:
         return _int
     return _leaf_coercer(type_)
-
-
-def _present_or_unusual(coerce: Coerce) -> Coerce:
-    def coerce_present(value: Any) -> Any:
-        if value is None:
-            raise Unusual
-        return coerce(value)
-
-    return coerce_present
 
 
 def _exactly(kind: type) -> Coerce:
@@ -414,6 +406,8 @@ def _leaf_coercer(type_: GraphQLScalarType | GraphQLEnumType) -> Coerce:
     parse = type_.coerce_input_value
 
     def coerce(value: Any) -> Any:
+        if value is None:
+            raise Unusual
         try:
             parsed = parse(value)
         except Exception as error:
