@@ -43,6 +43,10 @@ class Settings:
     database_pool_max: int = 8
     acquire_timeout_s: float = 2.0
     statement_timeout_s: int = 10
+    read_timeout_s: int = 5  # of a statement of a query
+    query_timeout_s: int = 20  # of a query as a whole
+    query_cost_max: int = 1_000_000
+    token_cost_per_minute: int = 20_000_000
     request_body_bytes_max: int = 4 * 1024 * 1024
     artifact_size_bytes_max: int = 1024**4
     upload_expiry_s: int = 24 * 3600
@@ -86,6 +90,10 @@ class Settings:
             s3=_s3(read),
             database_pool_max=read.whole("DATABASE_POOL_MAX", cls.database_pool_max, 2, 1000),
             statement_timeout_s=read.whole("STATEMENT_TIMEOUT_S", cls.statement_timeout_s, 1, 3600),
+            read_timeout_s=read.whole("READ_TIMEOUT_S", cls.read_timeout_s, 1, 3600),
+            query_timeout_s=read.whole("QUERY_TIMEOUT_S", cls.query_timeout_s, 1, 3600),
+            query_cost_max=read.whole("QUERY_COST_MAX", cls.query_cost_max, 1_000, 10**12),
+            token_cost_per_minute=read.whole("TOKEN_COST_PER_MINUTE", cls.token_cost_per_minute, 10_000, 10**15),
             request_body_bytes_max=read.whole("REQUEST_BODY_BYTES_MAX", cls.request_body_bytes_max, 1024, 1 << 30),
             artifact_size_bytes_max=read.whole("ARTIFACT_SIZE_BYTES_MAX", cls.artifact_size_bytes_max, 1, 5 * 1024**4),
             upload_expiry_s=read.whole("UPLOAD_EXPIRY_S", cls.upload_expiry_s, 1, 30 * 86400),

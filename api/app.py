@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from api import pages
+from api.budgets import open_budgets
 from api.context import Deps
 from api.documents import Documents
 from api.express import Express
@@ -56,8 +57,15 @@ async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
             statement_timeout_s=settings.statement_timeout_s,
             name="api",
         ) as pool,
+        open_pool(
+            settings.database_url,
+            size_max=settings.database_pool_max,
+            statement_timeout_s=settings.read_timeout_s,
+            name="reading",
+        ) as reading,
         open_store(settings.s3) as store,
         queue.open_redis(settings.redis_url) as redis,
+        open_budgets(redis, settings.token_cost_per_minute, settings.query_cost_max) as budgets,
         open_live(pool, redis, settings.redis_url) as live,
         open_recorder(
             pool,
@@ -72,12 +80,14 @@ async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
         yield Deps(
             settings=settings,
             pool=pool,
+            reading=reading,
             recorder=recorder,
             cursor_key=cursor_key,
             store=store,
             prober=prober,
             redis=redis,
             live=live,
+            budgets=budgets,
         )
 
 
@@ -162,7 +172,9 @@ def make_router(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
         async with open_deps(settings) as deps:
-            documents = Documents(schema._schema, introspection=settings.introspection)
+            documents = Documents(
+                schema._schema, introspection=settings.introspection, cost_max=settings.query_cost_max
+            )
             endpoint = GraphQLEndpoint(deps, schema._schema, documents)
             express = Express(Rules(settings), endpoint.plain)
             async with open_sockets(deps, schema._schema, documents) as sockets:

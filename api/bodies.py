@@ -15,7 +15,6 @@ from starlette.types import Receive
 
 from db.errors import Code, RunstoneError
 
-QUERY_BYTES_MAX: Final = 256 * 1024
 DISCARDED_TIMES: Final = 8  # a body so many times too large is cut off unread
 BODY_GRACE_S: Final = 10.0  # a body may take this long,
 BODY_BYTES_PER_S: Final = 2_048  # and a second more for each so many bytes: a slow line is fine, a stalled one is not
@@ -123,7 +122,7 @@ def _too_large(bytes_max: int) -> PayloadTooLarge:
 
 
 def asked(body: bytes) -> Asked:
-    """What the body asks. Raises `BadRequest`, `PayloadTooLarge`."""
+    """What the body asks. Raises `BadRequest`."""
     value = _parsed(body)
     if isinstance(value, list):
         raise BadRequest("a list of operations is not taken", hint="send one operation per request")
@@ -132,8 +131,6 @@ def asked(body: bytes) -> Asked:
     query, variables, name = value.get("query"), value.get("variables"), value.get("operationName")
     if not isinstance(query, str) or not query.strip():
         raise BadRequest("query must be the text of a document", path="query")
-    if len(query) > QUERY_BYTES_MAX:
-        raise PayloadTooLarge("the document is too long", path="query", limit=f"{QUERY_BYTES_MAX} characters")
     if not isinstance(variables, dict | None):
         raise BadRequest("variables must be an object", path="variables")
     if not isinstance(name, str | None):

@@ -9,6 +9,7 @@ from arq.connections import ArqRedis
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
+from api.budgets import Budgets
 from api.live import Live
 from db import (
     access,
@@ -42,12 +43,14 @@ class Deps:
 
     settings: Settings
     pool: Pool
+    reading: Pool
     recorder: Recorder
     cursor_key: bytes
     store: Store
     prober: Prober
     redis: ArqRedis
     live: Live
+    budgets: Budgets
 
 
 class Loaders:
@@ -127,13 +130,14 @@ class Context:
     scope: Scope
     request_id: str
     lists: "Lists | None" = None  # the compiled ones of the document
+    reads: bool = False  # as queries do
     _loaders: Loaders | None = field(default=None, init=False)
 
     @property
     def loaders(self) -> Loaders:
         """The request's dataloaders; logging needs none."""
         if self._loaders is None:
-            self._loaders = Loaders(self.deps.pool, self.scope)
+            self._loaders = Loaders(self.pool, self.scope)
         return self._loaders
 
     def become(self, scope: Scope) -> None:
@@ -147,8 +151,8 @@ class Context:
 
     @property
     def pool(self) -> Pool:
-        """The pool for reading and for small writes."""
-        return self.deps.pool
+        """The pool for reading, or for small writes and what they answer."""
+        return self.deps.reading if self.reads else self.deps.pool
 
 
 class Info(StrawberryInfo[Context, Any]):

@@ -203,6 +203,7 @@ def describe_all() -> None:
         QUOTA="You have as much of it as you may have at once.",
         PAYLOAD_TOO_LARGE="The request is larger than the server takes.",
         QUERY_TOO_COMPLEX="The query would cost more than the server spends on one.",
+        RATE_LIMITED="Your token has spent what it may in a minute.",
         TIMEOUT="It took too long.",
         SLOW_CONSUMER="The client of a subscription did not take what was sent to it.",
         UNAVAILABLE="A part of the server does not answer now.",

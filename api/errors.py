@@ -166,12 +166,13 @@ Answer: TypeAlias = dict[str, Any]
 
 def to_user_error(failure: errors.RunstoneError, request_id: str) -> UserError:
     """The failure as a member of a result union."""
-    return BY_FAILURE[type(failure)].from_failure(failure, request_id)
+    shown_as = next(BY_FAILURE[kind] for kind in type(failure).__mro__ if kind in BY_FAILURE)
+    return shown_as.from_failure(failure, request_id)
 
 
 def to_answer(failure: errors.RunstoneError, request_id: str) -> Answer:
     """The failure as an entry of `errors`."""
-    extensions = _common(failure, request_id)
+    extensions = {**_common(failure, request_id), **failure.more}
     message = extensions.pop("message")
     extensions["requestId"] = extensions.pop("request_id")
     extensions["position"] = failure.position if isinstance(failure, errors.Invalid) else None

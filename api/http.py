@@ -1,5 +1,6 @@
 """GraphQL over HTTP: POST of a JSON body, answered with 200 when the operation ran and 4xx or 503 when it could not."""
 
+import asyncio
 import functools
 import itertools
 import json
@@ -16,27 +17,28 @@ from graphql.execution import execute as execute_document
 from starlette.types import Receive, Scope, Send
 
 from api import bodies, errors, known
-from api.auth import Scopes
+from api.auth import Scopes, token_id
 from api.bodies import Asked, BadRequest, Disconnected, PayloadTooLarge, TooSlow, UnsupportedMediaType
+from api.budgets import Bill, CostlyLane
 from api.context import Context, Deps
 from api.documents import Document, Documents, Refused
 from api.known import Bound, ListExecutor
+from api.limits import TooComplex
 from db.access import Scope as AccessScope
-from db.errors import Code, RunstoneError, Unauthenticated, Unavailable
+from db.errors import Code, RunstoneError, TimedOut, Unauthenticated, Unavailable
 from db.errors import known as known_failure
 
 log = logging.getLogger(__name__)
 
 REQUESTS_MAX: Final = 1_000  # answered at the same time by one process;
 REQUEST_BYTES_MAX: Final = 128 * 1024 * 1024  # what their bodies hold together
-RETRY_AFTER_S: Final = 1
 
 STATUS: Final = {
     Code.BAD_REQUEST: 400,
     Code.UNAUTHENTICATED: 401,
     Code.PAYLOAD_TOO_LARGE: 413,
     Code.TIMEOUT: 408,
-    Code.UNAVAILABLE: 503,
+    Code.RATE_LIMITED: 429,
 }
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
@@ -110,6 +112,7 @@ class GraphQLEndpoint:
         self._documents = documents
         self._scopes = Scopes(deps.pool)
         self._load = Load()
+        self._costly = CostlyLane()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as JSON; a failure of any kind is an entry of `errors` with a code."""
@@ -118,6 +121,10 @@ class GraphQLEndpoint:
             taken = Taken(self._load)
             try:
                 answer = await self._answer(dict(scope["headers"]), receive, taken.take, request_id)
+            except Refused as refused:
+                answer = {"errors": errors.shown(refused.errors, request_id)}
+            except (TooComplex, TimedOut) as failure:
+                answer = {"errors": [errors.to_answer(failure, request_id)]}
             finally:
                 taken.give_back()
             answered = Answer(200, request_id, _dumped(answer))
@@ -138,7 +145,8 @@ class GraphQLEndpoint:
             return None
         try:
             asked = bodies.asked(body)
-            bound = self._documents.find(asked.query).bound(asked.operation_name, asked.variables)
+            document = self._documents.kept(asked.query)
+            bound = document.bound(asked.operation_name, asked.variables) if document else None
             if bound is None:
                 return None
             taken = Taken(self._load)
@@ -168,10 +176,8 @@ class GraphQLEndpoint:
             await bodies.read(headers, receive, self._deps.settings.request_body_bytes_max, take),
         )
         context = Context(self._deps, viewer, request_id)
-        try:
-            document = self._documents.find(asked.query)
-        except Refused as refused:
-            return {"errors": errors.shown(refused.errors, request_id)}
+        token = token_id(authorization)
+        document = self._documents.find(asked.query, functools.partial(self._deps.budgets.read, token))
         refresh = functools.partial(self._refresh, authorization, recent is not None)
         bound = document.bound(asked.operation_name, asked.variables)
         if bound is not None:
@@ -179,7 +185,7 @@ class GraphQLEndpoint:
             return _answer(data, found, request_id)
         await refresh(context)
         context.lists = document.lists
-        return await self._executed(context, document, asked)
+        return await self._executed(context, document, asked, token)
 
     async def _refresh(self, authorization: str, is_recent: bool, context: Context) -> bool:
         """Whether the viewer may do other things now than the context knew. Raises `Unauthenticated`."""
@@ -191,7 +197,7 @@ class GraphQLEndpoint:
         context.become(current)
         return True
 
-    async def _executed(self, context: Context, document: Document, asked: Asked) -> dict[str, Any]:
+    async def _executed(self, context: Context, document: Document, asked: Asked, token: str) -> dict[str, Any]:
         operation = get_operation_ast(document.node, asked.operation_name)
         if operation is None:
             raise BadRequest(
@@ -199,6 +205,27 @@ class GraphQLEndpoint:
             )
         if operation.operation is OperationType.SUBSCRIPTION:
             raise BadRequest("a subscription cannot be answered over HTTP", path="query")
+        cost = document.cost(operation)
+        if cost.is_free:
+            return await self._run(context, document, asked)
+        bill = self._deps.budgets.bill(token, cost, asked.variables)
+        if operation.operation is OperationType.MUTATION:
+            return await self._run(context, document, asked)
+        return await self._read(context, document, asked, bill)
+
+    async def _read(self, context: Context, document: Document, asked: Asked, bill: Bill) -> dict[str, Any]:
+        """The answer of a query, with what it cost."""
+        context.reads = True
+        limit_s = self._deps.settings.query_timeout_s
+        try:
+            async with self._costly.turn(bill.requested), asyncio.timeout(limit_s):
+                answer = await self._run(context, document, asked)
+        except TimeoutError as error:
+            raise TimedOut("the query took too long", limit=f"{limit_s} s", hint="ask for less at a time") from error
+        answer["extensions"] = {"cost": bill.shown()}
+        return answer
+
+    async def _run(self, context: Context, document: Document, asked: Asked) -> dict[str, Any]:
         running = execute_document(
             self._schema,
             document.node,
@@ -231,11 +258,15 @@ def _failed(error: Exception, request_id: str) -> Answer:
     if isinstance(failure, Unauthenticated):
         more.append((b"www-authenticate", b"Bearer"))
     if failure.retryable:
-        more.append((b"retry-after", str(RETRY_AFTER_S).encode()))
+        more.append((b"retry-after", str(failure.retry_after_s).encode()))
     if isinstance(failure, PayloadTooLarge | TooSlow):
         more.append((b"connection", b"close"))
-    status = 415 if isinstance(failure, UnsupportedMediaType) else STATUS.get(failure.code, 400)
+    status = 415 if isinstance(failure, UnsupportedMediaType) else _status(failure)
     return Answer(status, request_id, _dumped({"errors": [errors.to_answer(failure, request_id)]}), more)
+
+
+def _status(failure: RunstoneError) -> int:
+    return 503 if isinstance(failure, Unavailable) else STATUS.get(failure.code, 400)
 
 
 def _dumped(answer: dict[str, Any]) -> bytes:

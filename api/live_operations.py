@@ -51,13 +51,16 @@ class Item(Protocol):
 
 
 class Operation:
-    """A subscription as one client asked for it. Raises `Refused`, `BadRequest`."""
+    """A subscription as one client asked for it. Raises `Refused`, `BadRequest`, `TooComplex`, `RateLimited`."""
 
-    def __init__(self, deps: Deps, schema: GraphQLSchema, documents: Documents, scope: Scope, asked: Asked) -> None:
+    def __init__(
+        self, deps: Deps, schema: GraphQLSchema, documents: Documents, token: str, scope: Scope, asked: Asked
+    ) -> None:
         self._deps = deps
         self._scope = scope
         self._request_id = secrets.token_hex(8)
-        document = documents.find(asked.query).node
+        found = documents.find(asked.query, partial(deps.budgets.read, token))
+        document = found.node
         operation = get_operation_ast(document, asked.operation_name)
         if operation is None:
             raise BadRequest(
@@ -65,6 +68,7 @@ class Operation:
             )
         if operation.operation is not OperationType.SUBSCRIPTION:
             raise BadRequest(f"a {operation.operation.value} is not answered here", hint="send it by POST to /graphql")
+        deps.budgets.bill(token, found.cost(operation), asked.variables)
         executor = Executor.build(
             schema,
             document,
@@ -84,7 +88,7 @@ class Operation:
 
     def _context(self) -> Context:
         """A new one for each item, because what its dataloaders know grows old."""
-        return Context(self._deps, self._scope, self._request_id)
+        return Context(self._deps, self._scope, self._request_id, reads=True)
 
     async def items(self) -> AsyncGenerator[Item, None]:
         """What is subscribed to. Raises `Refused` when its arguments are wrong."""

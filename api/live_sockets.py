@@ -148,7 +148,7 @@ class Socket:
         self,
         websocket: WebSocket,
         deps: Deps,
-        ask: Callable[[Scope, Asked], Operation],
+        ask: Callable[[str, Scope, Asked], Operation],
         admit: Callable[["Socket"], None],
     ) -> None:
         self.token_id = ""
@@ -278,7 +278,7 @@ class Socket:
         assert self._scope is not None
         request_id = secrets.token_hex(8)
         try:
-            operation = self._ask(self._scope, asked)
+            operation = self._ask(self.token_id, self._scope, asked)
             async with aclosing(await operation.items()) as items:
                 async for item in items:
                     await self._send(f"{head}{await operation.text(item)}}}")

@@ -1,8 +1,10 @@
 """The failures a caller can expect, each with one name from the constraint to the SDK's exception."""
 
 import reprlib
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import asyncpg
 
@@ -21,6 +23,7 @@ class Code(StrEnum):
     QUOTA = "QUOTA"
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
     QUERY_TOO_COMPLEX = "QUERY_TOO_COMPLEX"
+    RATE_LIMITED = "RATE_LIMITED"
     TIMEOUT = "TIMEOUT"
     SLOW_CONSUMER = "SLOW_CONSUMER"
     UNAVAILABLE = "UNAVAILABLE"
@@ -30,11 +33,14 @@ class Code(StrEnum):
 class RunstoneError(Exception):
     """An expected failure, safe to show: what was refused, where, and what to do.
 
-    `path` names the argument ("params[3].key"), `limit` the bound that was broken, `hint` the way out.
+    `path` names the argument ("params[3].key"), `limit` the bound that was broken, `hint` the way out. Of one that is
+    retryable `retry_after_s` says when; `more` are further facts for programs.
     """
 
     code: ClassVar[Code] = Code.INTERNAL
     retryable: ClassVar[bool] = False
+    retry_after_s: int = 1
+    more: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self, message: str, *, path: str | None = None, limit: str | None = None, hint: str | None = None
@@ -159,6 +165,12 @@ class Unavailable(RunstoneError):
     retryable = True
 
 
+class TimedOut(Unavailable):
+    """The database was given up on, because it took too long for this."""
+
+    code = Code.TIMEOUT
+
+
 # A constraint that a caller can break, and the failure it stands for.
 BY_CONSTRAINT: dict[str, type[RunstoneError]] = {
     "project_name_key": NameTaken,
@@ -181,6 +193,8 @@ def known(error: BaseException) -> RunstoneError | None:
             return BY_CONSTRAINT[error.constraint_name](str(error))
         case asyncpg.DataError():
             return Invalid("a value cannot be stored: text with NUL or half a character, or a number out of range")
+        case asyncpg.QueryCanceledError():
+            return TimedOut("the database took too long for this", hint="ask for less at a time, or the same later")
         case asyncpg.PostgresError() if not (error.sqlstate or "").startswith(RETRYABLE_CLASSES):
             return None
         # asyncpg raises InternalClientError when a connection breaks at an unlucky moment.

@@ -4,7 +4,8 @@ import functools
 import json
 import math
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -39,8 +40,12 @@ SCHEMA = schema._schema
 class Uncompiled(Documents):
     """Documents that always go the ordinary way."""
 
-    def find(self, text: str) -> Document:
-        return Document(super().find(text).node, None, None)
+    def kept(self, text: str) -> Document | None:
+        document = super().kept(text)
+        return replace(document, known=None, lists=None) if document else None
+
+    def find(self, text: str, pay: Callable[[str], None]) -> Document:
+        return replace(super().find(text, pay), known=None, lists=None)
 
 
 class Pair:
@@ -68,9 +73,10 @@ class Pair:
 
 
 def without_ids(text: str) -> str:
-    """The text with the ids blanked, those of runs, uploads and requests; and the moments and signatures."""
+    """The text with the ids blanked, those of runs, uploads and requests; and moments, signatures and budgets."""
     text = re.sub(r'"requestId":"[0-9a-f]{16}"', '"requestId":""', text)
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", text)
+    text = re.sub(r'"remaining":[0-9]+', '"remaining":0', text)
     return re.sub(r'"url":"[^"]*"', '"url":""', text)
 
 

@@ -1,0 +1,179 @@
+"""Prices: what each field of the schema costs. One unit is about a microsecond of a core, here or in the database.
+
+A plain field costs 1, whatever is not listed here too; a list costs what its items do, as many as it may have. Fields
+with `first` or `last` are pages: they cost a statement, and their `nodes` and `edges` are as many as were asked for. A
+list that is neither a page nor listed here is taken for a large one; a test finds it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from api.connections import FIRST_MAX
+from api.selections import SELECTED_MAX
+
+Arguments: TypeAlias = Mapping[str, Any]  # of a field: as given, else the schema's defaults
+Size: TypeAlias = Callable[[Arguments], float]
+
+CELL: Final = 0.1  # an entry of a list of plain values, or of a column
+STATEMENT: Final = 300.0
+COUNT: Final = 10_000.0  # counting all that a list has
+MUTATION: Final = 10_000.0
+PAGE_USUAL: Final = 50
+UNLISTED_USUAL: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a field costs: `own`, and what is below it for each of `items`; with `page`, its lists are as long."""
+
+    own: float = 1.0
+    items: Size | None = None  # None: one
+    page: Size | None = None
+    is_paged: bool = False  # as many items as the page has that it belongs to
+
+
+def usual(count: float) -> Size:
+    """As many as there usually are."""
+    return lambda _: count
+
+
+def length(name: str, most: int = SELECTED_MAX) -> Size:
+    """As many as the argument has values."""
+
+    def size(arguments: Arguments) -> float:
+        given = arguments.get(name)
+        return float(min(max(1, len(given)), most)) if isinstance(given, list) else 1.0
+
+    return size
+
+
+def number(name: str, absent: int, most: int) -> Size:
+    """The number in the argument. More than `most` are refused by the field itself, in words that fit."""
+
+    def size(arguments: Arguments) -> float:
+        given = arguments.get(name)
+        return float(min(max(1, given), most)) if type(given) is int else float(absent)
+
+    return size
+
+
+def first_or_last(arguments: Arguments) -> float:
+    """As many as a page is asked to have."""
+    return max(number(name, 0, FIRST_MAX)(arguments) for name in ("first", "last")) or float(PAGE_USUAL)
+
+
+def selected(arguments: Arguments) -> float:
+    """As many runs as the selection names, else as many as one may have."""
+    select = arguments.get("select")
+    return length("runIds")(select) if isinstance(select, dict) and select.get("runIds") else float(SELECTED_MAX)
+
+
+def product(one: Size, other: Size) -> Size:
+    """Each with each."""
+    return lambda arguments: one(arguments) * other(arguments)
+
+
+PAGED: Final = Price(is_paged=True)
+POINTS: Final = number("maxPoints", absent=1_000, most=100_000)
+
+# Mutations that a training waits for. They cost nothing, so that no budget ever stops a training.
+TRAINING: Final = frozenset(
+    {
+        "createRun",
+        "resumeRun",
+        "heartbeat",
+        "finishRun",
+        "logParams",
+        "logMetrics",
+        "setTags",
+        "logInputs",
+        "createUploads",
+        "completeUploads",
+        "abortUpload",
+    }
+)
+
+# Mutations of which a document may hold one.
+ALONE: Final = frozenset({"createProject", "startExport"})
+
+PRICES: Final[Mapping[str, Price]] = {
+    "Viewer.memberships": Price(STATEMENT, usual(20)),
+    "Project.metricGoals": Price(STATEMENT, usual(10)),
+    "Project.metricGoalHistory": Price(STATEMENT, usual(50)),
+    # runs
+    "Query.runs": Price(2_000, page=first_or_last),
+    "Experiment.runs": Price(2_000, page=first_or_last),
+    "RunConnection.totalCount": Price(COUNT),
+    "Run.ancestors": Price(STATEMENT, usual(3)),
+    "Run.descendantCount": Price(STATEMENT),
+    "Run.attempts": Price(items=usual(3)),
+    "Run.tags": Price(items=usual(20)),
+    "Run.tagHistory": Price(STATEMENT, usual(50)),
+    "Run.inputs": Price(items=usual(5)),
+    "Run.series": Price(STATEMENT, length("keys"), page=POINTS),
+    "Source.argv": Price(items=usual(20)),
+    "Environment.gpus": Price(items=usual(8)),
+    "Environment.packages": Price(items=usual(200)),
+    "Artifact.download": Price(100),
+    "FilterCheck.suggestions": Price(items=usual(20)),
+    # series
+    "Query.series": Price(STATEMENT, product(selected, length("keys")), page=POINTS),
+    "Series.steps": PAGED,
+    "Series.times": PAGED,
+    "Series.x": PAGED,
+    "Series.values": PAGED,
+    "Series.attempts": PAGED,
+    # comparisons: by key, and for each key as many values as there are runs
+    "Query.compareRuns": Price(STATEMENT, page=selected),
+    "RunComparison.runs": PAGED,
+    "RunComparison.runIds": PAGED,
+    "RunComparison.totalKeys": Price(COUNT),
+    "RunComparison.differingKeys": Price(COUNT),
+    "RunComparison.params": Price(STATEMENT, usual(100)),
+    "RunComparison.tags": Price(STATEMENT, usual(20)),
+    "RunComparison.source": Price(STATEMENT, usual(7)),
+    "RunComparison.environment": Price(STATEMENT, usual(200)),
+    "RunComparison.inputs": Price(STATEMENT, usual(10)),
+    "RunComparison.metrics": Price(STATEMENT, usual(100)),
+    "RunComparison.artifacts": Price(STATEMENT, usual(20)),
+    "ComparedParam.values": PAGED,
+    "ComparedParam.types": PAGED,
+    "ComparedText.values": PAGED,
+    "ComparedMetric.last": PAGED,
+    "ComparedMetric.min": PAGED,
+    "ComparedMetric.max": PAGED,
+    "ComparedMetric.count": PAGED,
+    "ComparedMetric.delta": PAGED,
+    "ComparedMetric.relativeDelta": PAGED,
+    "ComparedArtifact.digests": PAGED,
+    "ComparedArtifact.artifacts": PAGED,
+    # exports
+    "Export.tables": Price(items=usual(8)),
+    "Export.files": Price(items=usual(20)),
+    "ExportFile.download": Price(100),
+    # mutations, and their payloads
+    "Mutation.startExport": Price(100_000),
+    "FinishRunPayload.failed": Price(items=usual(10)),
+    "CreateUploadsPayload.uploads": Price(items=usual(100)),
+    "Upload.requests": Price(items=usual(2)),
+    "UploadRequest.headers": Price(items=usual(5)),
+    "CompleteUploadsPayload.artifacts": Price(items=usual(100)),
+    # subscriptions: what a message costs
+    "FreshPoints.series": Price(items=usual(20), page=usual(100)),
+    "FreshSeries.steps": PAGED,
+    "FreshSeries.times": PAGED,
+    "FreshSeries.values": PAGED,
+    "FreshSeries.attempts": PAGED,
+    # the schema itself
+    "__Schema.types": Price(items=usual(200)),
+    "__Schema.directives": Price(items=usual(6)),
+    "__Type.fields": Price(items=usual(6)),
+    "__Type.inputFields": Price(items=usual(3)),
+    "__Type.enumValues": Price(items=usual(3)),
+    "__Type.interfaces": Price(items=usual(1)),
+    "__Type.possibleTypes": Price(items=usual(2)),
+    "__Field.args": Price(items=usual(2)),
+    "__Directive.args": Price(items=usual(2)),
+    "__Directive.locations": Price(items=usual(5)),
+}
