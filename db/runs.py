@@ -92,7 +92,7 @@ class Start:
             self.project,
             self.experiment,
             self.name,
-            self.parent_id,
+            self.parent_id and str(self.parent_id),
             self.started_at,
             sorted((param.key, param.type, param.text) for param in self.params),
             sorted(self.tags.items()),
