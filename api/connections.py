@@ -1,12 +1,13 @@
 """Relay connections: pages of a list, with signed keyset cursors.
 
-The shape is that of the GraphQL Cursor Connections Specification (relay.dev), forwards.
+The shape is that of the GraphQL Cursor Connections Specification (relay.dev): all go forwards, some backwards too.
 """
 
 import base64
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
 
 import orjson
@@ -25,6 +26,13 @@ SIGNATURE_BYTES: Final = 12
 First: TypeAlias = Annotated[int, strawberry.argument(description="How many at most, 1 to 500.")]
 After: TypeAlias = Annotated[
     Cursor | None, strawberry.argument(description="Begin behind this cursor; absent: at the beginning.")
+]
+
+Last: TypeAlias = Annotated[
+    int | None, strawberry.argument(description="The last so many instead, 1 to 500; `first` does not count then.")
+]
+Before: TypeAlias = Annotated[
+    Cursor | None, strawberry.argument(description="End before this cursor; absent: at the end.")
 ]
 
 
@@ -75,10 +83,10 @@ async def page(
     """
     if not 1 <= first <= FIRST_MAX:
         raise Invalid(f"first is {first}", path="first", limit=f"1 to {FIRST_MAX}")
-    key = _list_key(context, name, arguments)
-    start = None if after is None else _decode(key, after)
+    key = list_key(context, name, arguments)
+    start = None if after is None else decode_cursor(key, after)
     rows = await fetch(start, first + 1)
-    edges = [Edge(cursor=_encode(key, position(row)), node=node(row)) for row in rows[:first]]
+    edges = [Edge(cursor=encode_cursor(key, position(row)), node=node(row)) for row in rows[:first]]
     info = PageInfo(
         has_next_page=len(rows) > first,
         has_previous_page=after is not None,
@@ -88,7 +96,53 @@ async def page(
     return Connection(edges=edges, page_info=info, count=count)
 
 
-def _list_key(context: Context, name: str, arguments: Sequence[Any]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What to read of a list: at most `limit` rows behind `after` and before `before`, from the front or the back."""
+
+    limit: int
+    after: list[Any] | None
+    before: list[Any] | None
+    is_backward: bool
+
+
+async def page_both_ways(
+    context: Context,
+    name: str,
+    arguments: Sequence[Any],
+    asked: tuple[int, str | None, int | None, str | None],
+    *,
+    fetch: Callable[[Window], Awaitable[list[Row]]],
+    position: Callable[[Row], list[Any]],
+    node: Callable[[Row], Node],
+    count: Callable[[], Awaitable[int]],
+) -> Connection[Node]:
+    """As `page`, for (first, after, last, before) as they were asked. `fetch` reads rows in the order of the list."""
+    first, after, last, before = asked
+    limit, at = (first, "first") if last is None else (last, "last")
+    if not 1 <= limit <= FIRST_MAX:
+        raise Invalid(f"{at} is {limit}", path=at, limit=f"1 to {FIRST_MAX}")
+    key = list_key(context, name, arguments)
+    window = Window(
+        limit + 1,
+        None if after is None else decode_cursor(key, after),
+        None if before is None else decode_cursor(key, before, "before"),
+        is_backward=last is not None,
+    )
+    rows = await fetch(window)
+    has_more = len(rows) > limit
+    shown = rows[-limit:] if window.is_backward else rows[:limit]
+    edges = [Edge(cursor=encode_cursor(key, position(row)), node=node(row)) for row in shown]
+    info = PageInfo(
+        has_next_page=before is not None if window.is_backward else has_more,
+        has_previous_page=has_more if window.is_backward else after is not None,
+        start_cursor=edges[0].cursor if edges else None,
+        end_cursor=edges[-1].cursor if edges else None,
+    )
+    return Connection(edges=edges, page_info=info, count=count)
+
+
+def list_key(context: Context, name: str, arguments: Sequence[Any]) -> bytes:
     """The signing key of one list; other arguments are another list."""
     return signing_key(context.deps.cursor_key, [name, arguments])
 
@@ -116,15 +170,17 @@ def opened(key: bytes, cursor: str) -> bytes | None:
     return body
 
 
-def _encode(key: bytes, position: list[Any]) -> Cursor:
+def encode_cursor(key: bytes, position: list[Any]) -> Cursor:
+    """The cursor of this position in the list."""
     return signed(key, orjson.dumps(position, default=str))
 
 
-def _decode(key: bytes, cursor: str) -> list[Any]:
+def decode_cursor(key: bytes, cursor: str, path: str = "after") -> list[Any]:
+    """The position. Raises `Invalid` for a cursor of another list."""
     body = opened(key, cursor)
     if body is None:
         raise Invalid(
-            "the cursor is not of this list", path="after", hint="take it from this list, asked with the same arguments"
+            "the cursor is not of this list", path=path, hint="take it from this list, asked with the same arguments"
         )
     position: list[Any] = orjson.loads(body)
     return position

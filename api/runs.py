@@ -1,8 +1,8 @@
 """Runs: who trained what, with which settings, and what was the result."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Annotated
 
 import strawberry
 
@@ -11,10 +11,11 @@ from api.artifacts import Artifact, artifact_page
 from api.attempts import Attempt, Environment, EnvironmentInput, Source, SourceInput
 from api.auth import mutation
 from api.columns import ColumnEncoding
-from api.connections import After, Connection, First, page
+from api.connections import After, Before, Connection, First, Last, Window, page_both_ways
 from api.context import Info, found
 from api.errors import Conflict, Forbidden, Invalid, NotFound, RunSealed, Unavailable
 from api.experiments import Experiment
+from api.filters import RunOrder, orders
 from api.inputs import DatasetInput
 from api.metrics import Metric, metric_page
 from api.nodes import Node
@@ -28,6 +29,8 @@ from api.tags import given as given_tags
 from db import artifacts, errors, ids, names, params, runs, tags, texts, times
 from db.artifacts import ArtifactState
 from db.attempts import RunStatus
+from db.conditions import NEWEST_FIRST, Order
+from db.filters import Span
 from db.runs import FinalStatus, Selection
 from db.series import XAxis
 
@@ -183,41 +186,60 @@ class Run(Node):
         return Artifact.from_row(row) if row else None
 
 
-async def run_page(info: Info, selection: Selection, first: int, after: str | None) -> Connection[Run]:
-    """The selected runs, the newest first."""
+async def run_page(
+    info: Info,
+    selection: Selection,
+    first: int,
+    after: str | None,
+    last: int | None = None,
+    before: str | None = None,
+    *,
+    orders: Sequence[Order] = NEWEST_FIRST,
+    asked: object = None,
+) -> Connection[Run]:
+    """The selected runs, in order. Cursors are of what was `asked`, which stays the same while "-7d" moves on."""
     context = info.context
 
-    async def fetch(start: list[Any] | None, limit: int) -> list[runs.Run]:
-        position = (datetime.fromisoformat(start[0]), UUID(start[1])) if start else None
-        return await runs.page(context.pool, context.scope, selection, after=position, limit=limit)
+    async def fetch(window: Window) -> list[runs.Placed]:
+        after, before = (None if place is None else tuple(place) for place in (window.after, window.before))
+        span = Span(window.limit, after, before, window.is_backward)
+        return await runs.page(context.pool, context.scope, selection, orders, span=span)
 
     async def count() -> int:
         return await runs.count(context.pool, context.scope, selection)
 
-    return await page(
+    return await page_both_ways(
         context,
         "runs",
-        [str(selection)],
-        first,
-        after,
+        [str(asked or selection)],
+        (first, after, last, before),
         fetch=fetch,
-        position=lambda row: [row.created_at, row.id],
-        node=Run.from_row,
+        position=lambda placed: list(placed.position),
+        node=lambda placed: Run.from_row(placed.run),
         count=count,
     )
 
 
 @strawberry.type
 class RunQuery:
-    @strawberry.field(description="Runs, the newest first.")
+    @strawberry.field(description="Runs, the newest first unless ordered.")
     async def runs(
         self,
         info: Info,
         select: Annotated[RunSelection | None, strawberry.argument(description="Which; absent: all of yours.")] = None,
+        order_by: Annotated[
+            list[RunOrder] | None,
+            strawberry.argument(description="In which order, at most 5; what is equal goes by the id of the run."),
+        ] = None,
         first: First = 50,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> Connection[Run]:
-        return await run_page(info, select.checked() if select else Selection(), first, after)
+        selection = select.checked() if select else Selection()
+        asked = (select, order_by)
+        found = orders(order_by, "orderBy") or NEWEST_FIRST
+        return await run_page(info, selection, first, after, last, before, orders=found, asked=asked)
 
     @strawberry.field(description="One run; null when there is none for you to see.")
     async def run(

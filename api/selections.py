@@ -7,8 +7,10 @@ from uuid import UUID
 import strawberry
 
 from api.context import Info
-from db import ids, runs
+from api.filters import RunFilter
+from db import filter_texts, ids, runs
 from db.attempts import RunStatus
+from db.conditions import All, Condition
 from db.errors import Invalid, NotFound
 from db.runs import Selection
 
@@ -23,6 +25,15 @@ class RunSelection:
     )
     run_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="One of these, at most 1,000.")
     statuses: list[RunStatus] | None = strawberry.field(default=None, description="In one of these states.")
+    ancestor_id: strawberry.ID | None = strawberry.field(
+        default=None, description="Below this run: its children, their children, and so on."
+    )
+    filter: RunFilter | None = strawberry.field(default=None, description="What must be true of them.")
+    where: str | None = strawberry.field(
+        default=None,
+        description="The same as a text, such as \"metrics.loss < 0.1 AND (params.model = 'unet' OR NOT tags.draft = "
+        "'yes')\"; what MLflow's search takes is understood.",
+    )
 
     def checked(self) -> Selection:
         """The selection in the database's words. Raises `Invalid`."""
@@ -31,7 +42,16 @@ class RunSelection:
             experiment_ids=_ids(self.experiment_ids, "select.experimentIds"),
             run_ids=_ids(self.run_ids, "select.runIds"),
             statuses=self.statuses,
+            ancestor_id=ids.parse(self.ancestor_id, "select.ancestorId") if self.ancestor_id else None,
+            condition=self._condition(),
         )
+
+    def _condition(self) -> Condition | None:
+        """What the filter and the text ask, both."""
+        parts = [] if self.filter is None else [self.filter.condition("select.filter")]
+        if self.where is not None:
+            parts.append(filter_texts.parse(self.where, "select.where"))
+        return All(tuple(parts)) if parts else None
 
 
 def _ids(texts_given: Sequence[str] | None, path: str) -> list[UUID] | None:
@@ -45,7 +65,7 @@ def _ids(texts_given: Sequence[str] | None, path: str) -> list[UUID] | None:
 async def selected(info: Info, select: RunSelection) -> list[runs.Run]:
     """The runs, in the order of the ids asked, else the newest first. Raises `Invalid`, `NotFound`."""
     context, selection = info.context, select.checked()
-    rows = await runs.page(context.pool, context.scope, selection, after=None, limit=SELECTED_MAX + 1)
+    rows = await runs.first(context.pool, context.scope, selection, limit=SELECTED_MAX + 1)
     if len(rows) > SELECTED_MAX:
         raise Invalid("the selection has too many runs", path="select", limit=f"{SELECTED_MAX} runs")
     if selection.run_ids is not None:

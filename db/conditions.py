@@ -3,7 +3,7 @@
 A condition is true or false, never unknown: a comparison with something that a run lacks is false, its negation true.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -48,6 +48,7 @@ class Attribute(StrEnum):
     GROUP = "group"
     PARENT = "parentId"
     ANCESTOR = "ancestorId"  # its parent, or the parent of an ancestor; only compared, not ordered by
+    EXPERIMENT_ID = "experimentId"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,8 @@ class Comparison:
     """The field compared with a value.
 
     A number compares with numbers, by IEEE 754: NaN is only unequal. A text compares with the text of a value, which a
-    param of any type has; by order only with texts, by code point.
+    param of any type has; by order only with texts, by code point. A param that is null is one that the run lacks.
+    Of datasets, and of ancestors, it is true when it is true of one of them.
     """
 
     field: Field
@@ -105,7 +107,7 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class Mentions:
-    """The name or the note has every word of the text, whatever its case."""
+    """Every word of the text is in the name or in the note, whatever its case."""
 
     text: str
 
@@ -134,9 +136,33 @@ class Not:
 Condition: TypeAlias = Comparison | OneOf | Exists | Mentions | All | Any | Not
 
 
+def conjuncts(condition: Condition) -> tuple[Condition, ...]:
+    """The conditions that all have to be true for it to be true."""
+    if isinstance(condition, All):
+        return tuple(each for one in condition.conditions for each in conjuncts(one))
+    return (condition,)
+
+
+def fields_of(condition: Condition) -> Iterator[Field]:
+    """All fields that it asks for."""
+    match condition:
+        case All(conditions) | Any(conditions):
+            for one in conditions:
+                yield from fields_of(one)
+        case Not(inner):
+            yield from fields_of(inner)
+        case Comparison(field) | OneOf(field) | Exists(field):
+            yield field
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
-    """By this field: numbers, then NaN, then texts by code point; a run without it comes last in both directions."""
+    """By this field: numbers, then NaN, then texts, then runs without it, in both directions; descending, each of these
+    begins with its greatest.
+
+    Texts go by the code points of their first 100 characters. What is equal goes by the id of the run, in the direction
+    of the last order.
+    """
 
     field: Field
     is_descending: bool = False

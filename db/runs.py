@@ -11,13 +11,16 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from db import access, attempts, experiments, params, projects
+from db import access, attempts, conditions, experiments, finding, params, projects
 from db.access import Action, Scope
 from db.attempts import Environment, RunStatus, Source
+from db.conditions import NEWEST_FIRST, All, Area, Attribute, Condition, Field, OneOf, Order
 from db.errors import Conflict, Invalid, NotFound, RunSealed
+from db.filters import Position, Span
 from db.params import Param
 from db.pool import Conn, Connection, Pool
 
+RUN_COLUMNS: Final = 13  # what every statement here says of a run
 DEPTH_MAX: Final = 32
 
 
@@ -60,6 +63,20 @@ class Selection:
     run_ids: Sequence[UUID] | None = None
     statuses: Sequence[RunStatus] | None = None
     parent_id: UUID | None = None
+    ancestor_id: UUID | None = None
+    condition: Condition | None = None
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """What must be true of a run, beside being in the project."""
+        among = (
+            (Attribute.EXPERIMENT_ID, self.experiment_ids),
+            (Attribute.ID, self.run_ids),
+            (Attribute.STATUS, self.statuses),
+            (Attribute.PARENT, None if self.parent_id is None else [self.parent_id]),
+            (Attribute.ANCESTOR, None if self.ancestor_id is None else [self.ancestor_id]),
+        )
+        parts = [OneOf(Field(Area.ATTRIBUTE, key), tuple(values)) for key, values in among if values is not None]
+        return conditions.conjuncts(All((*parts, *([] if self.condition is None else [self.condition]))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,46 +144,41 @@ async def get(conn: Conn, scope: Scope, action: Action, run_id: UUID) -> Run:
     return run
 
 
-PAGE = """
-    select id, project_id, experiment_id, parent_id, name, status, attempt, created_by, created_at, started_at,
-        finished_at, group_name, ancestor_ids
-    from run
-    where is_visible(project_id, created_by, $1, $2, $3)
-        and ($4::uuid is null or project_id = $4)
-        and ($5::uuid[] is null or experiment_id = any($5))
-        and ($6::uuid[] is null or id = any($6))
-        and ($7::text[] is null or status = any($7))
-        and ($8::uuid is null or parent_id = $8)
-        and ($9::timestamptz is null or (created_at, id) < ($9, $10::uuid))
-    order by created_at desc, id desc
-    limit $11
-"""
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A run with its place in the order it was listed in."""
+
+    run: Run
+    position: Position
 
 
 async def page(
-    conn: Conn, scope: Scope, selection: Selection, *, after: tuple[datetime, UUID] | None, limit: int
+    pool: Pool, scope: Scope, selection: Selection, orders: Sequence[Order] = NEWEST_FIRST, *, span: Span
+) -> list[Placed]:
+    """The selected runs of the span, in order. Raises `Invalid`, `TooComplex`."""
+    reach = finding.reach_of(scope, selection.project_id)
+    if not reach.projects:
+        return []
+    async with finding.one_view(pool) as conn:
+        question = await finding.question(conn, reach, selection.conditions(), orders)
+        rows = await finding.page(conn, question, orders, span)
+    return [Placed(_run(row), tuple(row)[RUN_COLUMNS:]) for row in rows]
+
+
+async def first(
+    pool: Pool, scope: Scope, selection: Selection, orders: Sequence[Order] = NEWEST_FIRST, *, limit: int
 ) -> list[Run]:
-    """Newest first, strictly after the position `after` = (created_at, id)."""
-    created_at, run_id = after or (None, None)
-    rows = await conn.fetch(PAGE, *scope.sight, *attempts.columns(selection), created_at, run_id, limit)
-    return [_run(row) for row in rows]
+    """The first of the selected runs, in order. Raises `Invalid`, `TooComplex`."""
+    return [placed.run for placed in await page(pool, scope, selection, orders, span=Span(limit))]
 
 
-COUNT = """
-    select count(*)
-    from run
-    where is_visible(project_id, created_by, $1, $2, $3)
-        and ($4::uuid is null or project_id = $4)
-        and ($5::uuid[] is null or experiment_id = any($5))
-        and ($6::uuid[] is null or id = any($6))
-        and ($7::text[] is null or status = any($7))
-        and ($8::uuid is null or parent_id = $8)
-"""
-
-
-async def count(conn: Conn, scope: Scope, selection: Selection) -> int:
-    """How many runs there are to page through."""
-    return int(await conn.fetchval(COUNT, *scope.sight, *attempts.columns(selection)))
+async def count(pool: Pool, scope: Scope, selection: Selection) -> int:
+    """How many runs are selected. Raises `Invalid`, `TooComplex`."""
+    reach = finding.reach_of(scope, selection.project_id)
+    if not reach.projects:
+        return 0
+    async with finding.one_view(pool) as conn:
+        return await finding.count(conn, await finding.question(conn, reach, selection.conditions()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from asyncpg import Record
 from db import access, attempts, experiments, exports, extracts, runs, summaries, tags
 from db.access import Scope
 from db.exports import Claim, ExportFailureReason, ExportTable, File
+from db.filters import Span
 from db.runs import Run
 from storage import digest as digests
 from workers.exports import Progress, Refused
@@ -73,12 +74,14 @@ class _Extraction:
         """The selected runs, newest first."""
         after = None
         while True:
-            page = await runs.page(self._pool, self._scope, self._claimed.selection, after=after, limit=RUNS_AT_ONCE)
+            page = await runs.page(
+                self._pool, self._scope, self._claimed.selection, span=Span(RUNS_AT_ONCE, after=after)
+            )
             if page:
-                yield page
+                yield [placed.run for placed in page]
             if len(page) < RUNS_AT_ONCE:
                 return
-            after = (page[-1].created_at, page[-1].id)
+            after = page[-1].position
 
     async def add(self, page: Sequence[Run]) -> None:
         """All that is known of these runs."""

@@ -1,0 +1,109 @@
+"""Finding runs: which plan answers a question. What Postgres cannot estimate is counted before, as far as needed."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import asyncpg
+
+from db import filters
+from db.access import Role, Scope
+from db.conditions import Condition, Order
+from db.filters import Plan, Question, Reach, Span, Statement
+from db.pool import Connection, Pool
+
+PROBED_MAX: Final = 16_000  # runs of a condition that are counted
+FEW: Final = 1_000  # so many are looked at one after the other and sorted, whatever the order
+TRIED: Final = 500  # runs that are looked at in the order of an index before anything is counted
+WALKED_MAX: Final = 20_000  # runs that are looked at in the order of an index before another plan is taken
+ALL: Final = 2**62  # to walk on to the end
+
+# Every statement here says itself how it wants to be run. What is left open is taken as if the tables were large.
+SETTINGS: Final = """
+    set local jit = off; set local max_parallel_workers_per_gather = 0; set local work_mem = '32MB';
+    set local enable_seqscan = off; set local enable_sort = off; set local enable_mergejoin = off;
+    set local enable_memoize = off;
+    set local plan_cache_mode = force_generic_plan
+"""
+
+
+def reach_of(scope: Scope, project_id: object = None) -> Reach:
+    """What the viewer sees of the project, or of all."""
+    seen = [project for project in scope.roles if project_id in (None, project)]
+    own = tuple(project for project in seen if scope.roles[project] is Role.LOGGER)
+    return Reach(tuple(project for project in seen if project not in own), own, scope.account_id)
+
+
+@asynccontextmanager
+async def one_view(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection on which all statements see the same."""
+    async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+        await conn.execute(SETTINGS)
+        yield conn
+
+
+async def question(
+    conn: Connection, reach: Reach, conditions: Sequence[Condition], orders: Sequence[Order] = ()
+) -> Question:
+    """What is asked, with the numbers that its metrics have now."""
+    return Question(reach, tuple(conditions))
+
+
+async def _fetch(conn: Connection, sql: Statement) -> list[asyncpg.Record]:
+    return await conn.fetch(sql.text, *sql.arguments)
+
+
+async def count(conn: Connection, question: Question) -> int:
+    """How many runs there are to find."""
+    sizes = await _sizes(conn, question)
+    [row] = await _fetch(conn, filters.counted(question, _looking(question, sizes)))
+    return int(row[0])
+
+
+async def page(conn: Connection, question: Question, orders: Sequence[Order], span: Span) -> list[asyncpg.Record]:
+    """Rows of `run` with their places as `c0` and so on, in order."""
+    if not filters.is_walkable(orders):
+        plan = _looking(question, await _sizes(conn, question))
+        return await _listed(conn, question, orders, span, plan)
+    if not question.conditions:
+        return await _listed(conn, question, orders, span, Plan(walked=ALL))
+    rows = await _listed(conn, question, orders, span, Plan(walked=TRIED))
+    if len(rows) == span.limit:
+        return rows
+    sizes = await _sizes(conn, question)
+    if not sizes:
+        return await _listed(conn, question, orders, span, Plan(walked=ALL))
+    small = tuple(place for place, size in sizes.items() if size < PROBED_MAX)
+    if min(sizes.values()) > FEW and len(rows) * WALKED_MAX >= span.limit * TRIED:
+        rows = await _listed(conn, question, orders, span, Plan(sets=small, walked=WALKED_MAX))
+        if len(rows) == span.limit:
+            return rows
+    return await _listed(conn, question, orders, span, _looking(question, sizes))
+
+
+async def _listed(
+    conn: Connection, question: Question, orders: Sequence[Order], span: Span, plan: Plan
+) -> list[asyncpg.Record]:
+    rows = await _fetch(conn, filters.listed(question, orders, span, plan))
+    return rows[::-1] if span.is_backward else rows
+
+
+async def _sizes(conn: Connection, question: Question) -> dict[int, int]:
+    """How many runs, up to `PROBED_MAX`, the conditions have that an index serves."""
+    sql, places = filters.probed(question, PROBED_MAX)
+    if not places:
+        return {}
+    [row] = await _fetch(conn, sql)
+    return dict(zip(places, row, strict=True))
+
+
+def _looking(question: Question, sizes: dict[int, int]) -> Plan:
+    """Begin with the smallest set; the other sets are read too when there is much to look up in them."""
+    if not sizes:
+        return Plan()
+    start = min(sizes, key=lambda place: sizes[place])
+    if sizes[start] <= FEW:
+        return Plan(start)
+    others = tuple(place for place in sizes if place != start)
+    small = tuple(place for place in others if sizes[place] < PROBED_MAX)
+    return Plan(start, small or others)
