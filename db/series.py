@@ -15,7 +15,7 @@ import numpy as np
 from db import chunks, curves, packing
 from db.access import Scope
 from db.curves import Arrivals, Parts, Points, Tangled
-from db.errors import Invalid
+from db.errors import Invalid, NotFound
 from db.packing import Floats, Ints
 from db.pool import Conn
 
@@ -44,7 +44,7 @@ class XAxis(StrEnum):
 class Curve:
     """The points of a run's key in order of `x`; `count` is before and `is_exact` tells whether any was left out.
 
-    Where attempts overlap, each step has the points of the newest. `x` is the step, the milliseconds since the first
+    Where attempts overlap, each step has the points of the newest. `axis` is the step, the milliseconds since the first
     point of the point's attempt, or Unix milliseconds. `times` is empty unless it was asked for.
     """
 
@@ -54,9 +54,14 @@ class Curve:
     is_exact: bool
     steps: Ints
     times: Ints
-    x: Floats
+    axis: Ints
     values: Floats
     attempts: Ints
+
+    @property
+    def x(self) -> Floats:
+        """The axis as floats."""
+        return self.axis.astype("<f8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +133,14 @@ async def read(
     high_step: int = STEP_MAX,
     max_points: int | None = None,
     times: bool = True,
+    strict: bool = False,
 ) -> list[Curve]:
     """The series that exist, in the order of `run_ids` and `keys`; what was acknowledged is in them.
 
     Only the points from `low_step` to `high_step`, with their `times` when asked for. With `max_points` a longer series
     is cut into equal groups of points, and of each the first, the last, the lowest, the highest and the first
-    non-finite point are kept. Raises `Invalid` when it would read too much.
+    non-finite point are kept. Raises `Invalid` when it would read too much; `NotFound` when it is `strict` and the
+    viewer does not see one of the runs.
     """
     if max_points is not None and max_points < MAX_POINTS_MIN:
         raise Invalid(f"maxPoints is {max_points}", path="maxPoints", limit=f"at least {MAX_POINTS_MIN}")
@@ -142,7 +149,7 @@ async def read(
             f"fromStep is {low_step} and toStep is {high_step}", path="toStep", hint="ask for one step or more"
         )
     question = _Question(attempt, low_step, high_step, x, max_points, times or x is not XAxis.STEP)
-    asked = await _asked(conn, scope, run_ids, keys, question)
+    asked = await _asked(conn, scope, run_ids, keys, question, strict=strict)
     found: list[Curve] = []
     for batch in _batches(asked):
         found += await _curves(conn, batch, question)
@@ -163,20 +170,26 @@ def _batches(asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:
         yield batch
 
 
-# Of a part of the steps, the points of the chunks that have any of them.
+# Of a part of the steps, the points of the chunks that have any of them. Each run that the viewer sees is there, with
+# its keysets that have asked keys.
 SIZES = """
-    select run.id as run_id, keyset.id as keyset_id, keyset.size, found.keys, found.places, coalesce(
+    with seen as materialized (
+        select id as run_id
+        from run
+        where id = any ($1::uuid[]) and is_visible(project_id, created_by, $2, $3, $4)
+    )
+    select seen.run_id, keyset.id as keyset_id, keyset.size, found.keys, found.places, coalesce(
         case when $6 then (
             select sum(n)
             from chunk
-            where chunk.run_id = run.id and chunk.keyset_id = keyset.id
+            where chunk.run_id = seen.run_id and chunk.keyset_id = keyset.id
                 and chunk.low_step <= $8 and chunk.high_step >= $7
         ) else (
-            select count from tally where tally.run_id = run.id and tally.keyset_id = keyset.id
+            select count from tally where tally.run_id = seen.run_id and tally.keyset_id = keyset.id
         ) end, 0
     )::bigint as count
-    from run
-    join run_keyset on run_keyset.run_id = run.id
+    from seen
+    join run_keyset on run_keyset.run_id = seen.run_id
     join keyset on keyset.id = run_keyset.keyset_id
     cross join lateral (
         select array_agg(asked.key) as keys, array_agg(place - 1) as places
@@ -184,13 +197,14 @@ SIZES = """
         cross join lateral array_position(keyset.keys, asked.key) as place
         where place is not null
     ) as found
-    where run.id = any ($1::uuid[]) and is_visible(run.project_id, run.created_by, $2, $3, $4)
-        and found.keys is not null
+    where found.keys is not null
+    union all
+    select run_id, null, null, '{}', '{}', null from seen
 """
 
 
 async def _asked(
-    conn: Conn, scope: Scope, run_ids: Sequence[UUID], keys: Sequence[str], question: _Question
+    conn: Conn, scope: Scope, run_ids: Sequence[UUID], keys: Sequence[str], question: _Question, *, strict: bool
 ) -> list[_Asked]:
     """What to read and how."""
     rows = await conn.fetch(
@@ -202,6 +216,11 @@ async def _asked(
         question.low_step,
         question.high_step,
     )
+    if strict:
+        seen = {row["run_id"] for row in rows}
+        missing = [run_id for run_id in run_ids if run_id not in seen]
+        if missing:
+            raise NotFound(f"there is no run {missing[0]} in the selection", path="select.runIds")
     homes: dict[Name, list[_Home]] = {}
     for row in rows:
         for key, place in zip(row["keys"], row["places"], strict=True):
@@ -403,10 +422,9 @@ def _arranged(
 def _curve(series: _Asked, parts: Parts, question: _Question, origins: Origins) -> Curve:
     axis_of = partial(_axis, question.x, origins, series.run_id)
     count, points = curves.arranged(parts, axis_of, question.max_points)
-    is_exact = len(points.steps) == count
-    x = axis_of(points).astype("<f8")
+    is_exact, axis = len(points.steps) == count, axis_of(points)
     return Curve(
-        series.run_id, series.key, count, is_exact, points.steps, points.times, x, points.values, points.attempts
+        series.run_id, series.key, count, is_exact, points.steps, points.times, axis, points.values, points.attempts
     )
 
 
@@ -462,7 +480,7 @@ def _unpacked(
             sizes = np.array([len(piece) for piece in pieces], "<i8") // packing.MARK_BYTES
         else:
             values = _values(pieces, bytes(row["narrow"][key] for row in rows) if is_chunk else bytes(len(rows)))
-        points = Points(steps, times, values, np.repeat(attempts, sizes))
+        points = Points(steps, times, values, _of_each_point(attempts, sizes))
         arrivals = _arrivals(rows, sizes) if question.arrivals else None
         yield Parts(
             attempts, writers, first_seqs, counts, sizes, np.full(len(rows), is_tier, np.bool_), points, arrivals
@@ -489,6 +507,12 @@ def _values(pieces: Sequence[bytes], narrow: bytes) -> Floats:
     if len(set(narrow)) == 1:
         return packing.unpack_row(b"".join(pieces), narrow[0])
     return np.concatenate([packing.unpack_row(piece, narrow[place]) for place, piece in enumerate(pieces)])
+
+
+def _of_each_point(attempts: Ints, sizes: Ints) -> Ints:
+    if len(attempts) == 1 or attempts.min() == attempts.max():
+        return np.broadcast_to(attempts[0], sizes.sum())  # no memory
+    return np.repeat(attempts, sizes)
 
 
 def _end_to_end(columns: Sequence[Ints]) -> Ints:
