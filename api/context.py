@@ -1,6 +1,6 @@
 """What a request carries: who asks, the doors to the other parts, and its dataloaders."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -19,8 +19,10 @@ from db import (
     exports,
     ids,
     inputs,
+    params,
     projects,
     runs,
+    summaries,
     tags,
     trees,
 )
@@ -35,6 +37,7 @@ if TYPE_CHECKING:  # it needs the context itself
     from api.known import Lists
 
 Row = TypeVar("Row")
+Page = tuple[str, str | None, int]  # of what a run has: keys that begin so, behind this key, so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,20 @@ class Loaders:
         async def load_descendants(ids: Sequence[UUID]) -> list[int]:
             found = await trees.counts(pool, scope, ids)
             return [found[run_id] for run_id in ids]
+
+        async def load_param_pages(asked: Sequence[tuple[UUID, Page]]) -> list[list[params.Param]]:
+            async def read(run_ids: list[UUID], page: Page) -> dict[UUID, list[params.Param]]:
+                prefix, after, limit = page
+                return await params.pages(pool, scope, run_ids, prefix, after=after, limit=limit)
+
+            return await _together(asked, read)
+
+        async def load_metric_pages(asked: Sequence[tuple[UUID, Page]]) -> list[list[summaries.Summary]]:
+            async def read(run_ids: list[UUID], page: Page) -> dict[UUID, list[summaries.Summary]]:
+                prefix, after, limit = page
+                return await summaries.page(pool, scope, run_ids, prefix=prefix, after=after, limit=limit)
+
+            return await _together(asked, read)
 
         async def load_tags(ids: Sequence[UUID]) -> list[list[tags.Tag]]:
             found = await tags.of_runs(pool, scope, ids)
@@ -111,6 +128,8 @@ class Loaders:
         self.experiment = DataLoader(load_experiments)
         self.run = DataLoader(load_runs)
         self.descendants = DataLoader(load_descendants)
+        self.param_pages = DataLoader(load_param_pages)
+        self.metric_pages = DataLoader(load_metric_pages)
         self.tags = DataLoader(load_tags)
         self.inputs = DataLoader(load_inputs)
         self.attempts = DataLoader(load_attempts)
@@ -120,6 +139,17 @@ class Loaders:
         self.artifact_at = DataLoader(load_artifacts_at)
         self.export = DataLoader(load_exports)
         self.export_files = DataLoader(load_export_files)
+
+
+async def _together(
+    asked: Sequence[tuple[UUID, Page]], read: Callable[[list[UUID], Page], Awaitable[dict[UUID, list[Row]]]]
+) -> list[list[Row]]:
+    """The pages asked for; the same one of many runs is read at once."""
+    run_ids: dict[Page, list[UUID]] = {}
+    for run_id, page in asked:
+        run_ids.setdefault(page, []).append(run_id)
+    found = {page: await read(of_page, page) for page, of_page in run_ids.items()}
+    return [found[page][run_id] for run_id, page in asked]
 
 
 @dataclass(slots=True)

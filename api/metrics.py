@@ -59,8 +59,7 @@ async def metric_page(info: Info, run_id: UUID, prefix: str, first: int, after: 
 
     async def fetch(start: list[Any] | None, limit: int) -> list[Summary]:
         key = start[0] if start else None
-        found = await summaries.page(context.pool, context.scope, [run_id], prefix=prefix, after=key, limit=limit)
-        return found[run_id]
+        return await context.loaders.metric_pages.load((run_id, (prefix, key, limit)))
 
     async def count() -> int:
         return await summaries.count(context.pool, context.scope, run_id, prefix)

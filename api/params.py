@@ -52,7 +52,7 @@ async def param_page(info: Info, run_id: UUID, prefix: str, first: int, after: s
 
     async def fetch(start: list[Any] | None, limit: int) -> list[params.Param]:
         key = start[0] if start else None
-        return await params.page(context.pool, context.scope, run_id, prefix, after=key, limit=limit)
+        return await context.loaders.param_pages.load((run_id, (prefix, key, limit)))
 
     async def count() -> int:
         return await params.count(context.pool, context.scope, run_id, prefix)

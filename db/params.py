@@ -143,22 +143,30 @@ async def of_runs(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> dict[UUI
     return found
 
 
-PAGE = """
-    select param.key, param.type, param.text, param.number, param.attempt
-    from param
-    join run on run.id = param.run_id
-    where param.run_id = $1
-        and is_visible(run.project_id, run.created_by, $2, $3, $4)
-        and starts_with(param.key, $5)
-        and ($6::text is null or param.key collate "C" > $6)
-    order by param.key collate "C"
-    limit $7
+PAGES = """
+    select run.id as run_id, of_run.key, of_run.type, of_run.text, of_run.number, of_run.attempt
+    from run
+    cross join lateral (
+        select key, type, text, number, attempt
+        from param
+        where run_id = run.id
+            and starts_with(key, $5)
+            and ($6::text is null or key collate "C" > $6)
+        order by key collate "C"
+        limit $7
+    ) as of_run
+    where run.id = any ($1::uuid[]) and is_visible(run.project_id, run.created_by, $2, $3, $4)
 """
 
 
-async def page(conn: Conn, scope: Scope, run_id: UUID, prefix: str, *, after: str | None, limit: int) -> list[Param]:
-    """By key, in code point order, strictly after the key `after`."""
-    return [_param(row) for row in await conn.fetch(PAGE, run_id, *scope.sight, prefix, after, limit)]
+async def pages(
+    conn: Conn, scope: Scope, run_ids: Sequence[UUID], prefix: str, *, after: str | None, limit: int
+) -> dict[UUID, list[Param]]:
+    """The params of each run whose keys begin with `prefix`, by key, strictly after the key `after`."""
+    found: dict[UUID, list[Param]] = {run_id: [] for run_id in run_ids}
+    for row in await conn.fetch(PAGES, run_ids, *scope.sight, prefix, after, limit):
+        found[row["run_id"]].append(_param(row))
+    return found
 
 
 COUNT = """
