@@ -9,13 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runstone.background import compare, download, execute, run, runs, start_run
+    from runstone.background import compare, download, execute, export, run, runs, series, start_run
     from runstone.client import Client
     from runstone.errors import (
         ArtifactConflict,
         BadRequest,
         Conflict,
         DigestMismatch,
+        ExportFailed,
         Forbidden,
         Incomplete,
         Internal,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
         UploadExpired,
         UploadFailed,
     )
+    from runstone.exports import Export, ExportedFile
+    from runstone.frames import RunList, Series, SeriesList
     from runstone.live import AsyncRun, Finished, Run
     from runstone.records import (
         Artifact,
@@ -72,6 +75,9 @@ __all__ = [
     "DatasetInput",
     "DigestMismatch",
     "Environment",
+    "Export",
+    "ExportFailed",
+    "ExportedFile",
     "Finished",
     "Forbidden",
     "Incomplete",
@@ -87,11 +93,14 @@ __all__ = [
     "QuotaExceeded",
     "RateLimited",
     "Run",
+    "RunList",
     "RunRecord",
     "RunSealed",
     "RunSummary",
     "RunstoneError",
     "SeqConflict",
+    "Series",
+    "SeriesList",
     "SlowConsumer",
     "Source",
     "TimedOut",
@@ -103,13 +112,15 @@ __all__ = [
     "compare",
     "download",
     "execute",
+    "export",
     "run",
     "runs",
+    "series",
     "start_run",
 ]
 
 # Importing this package costs a training script nothing: each part is loaded when it is first used.
-_PARTS = ("errors", "records", "background", "client", "live", "uploads")
+_PARTS = ("errors", "records", "background", "client", "live", "uploads", "exports", "frames")
 
 
 def __getattr__(name: str) -> object:

@@ -13,8 +13,10 @@ from typing import Any, Final, TypeVar
 from runstone.client import Client
 from runstone.config import Config
 from runstone.errors import RunstoneError
+from runstone.exports import Export
+from runstone.frames import RunList, SeriesList
 from runstone.live import Run
-from runstone.records import Comparison, RunRecord, RunSummary
+from runstone.records import Comparison, RunRecord
 
 T = TypeVar("T")
 
@@ -173,9 +175,13 @@ def runs(
     experiment: str | None = None,
     statuses: Sequence[str] | None = None,
     limit: int = 50,
-) -> list[RunSummary]:
-    """Runs, the newest first: of one project, of one experiment (of the project "default", when none is given)."""
-    return _background.run(lambda client: client.runs(project, experiment, statuses, limit))
+) -> RunList:
+    """Runs, the newest first: of one project, of one experiment (of the project "default", when none is given).
+
+    `runstone.runs(...).to_pandas()` is a data frame with all that they recorded except the points of their series.
+    """
+    found = _background.run(lambda client: client._listed(project, experiment, statuses, limit))
+    return RunList(found, lambda listed: _background.run(lambda client: client._columns(listed)))
 
 
 def run(run_id: str) -> RunRecord:
@@ -195,6 +201,31 @@ def download(run_id: str, path: str | None = None, to: str | os.PathLike[str] = 
     Raises `NotFound`, `DigestMismatch`.
     """
     return _background.run(lambda client: client.download(run_id, path, to))
+
+
+def series(run_ids: Sequence[str], keys: Sequence[str], max_points: int | None = None) -> SeriesList:
+    """The points of these metrics of these runs, where they have them; `.to_pandas()` makes a data frame of them.
+
+    Exactly, or with `max_points` as many of each as show its shape and its extremes.
+    """
+    return _background.run(lambda client: client.series(run_ids, keys, max_points))
+
+
+def export(
+    project: str = "default",
+    experiment: str | None = None,
+    statuses: Sequence[str] | None = None,
+    run_ids: Sequence[str] | None = None,
+    tables: Sequence[str] | None = None,
+    *,
+    to: str | os.PathLike[str],
+) -> Export:
+    """Runs of a project as Parquet files in the folder `to`, with `manifest.json`, which says what they are.
+
+    `tables` are some of runs, params, metrics, points, tags, inputs, artifacts and packages; None is all of them. Each
+    file has the digest that the server recorded. Raises `NotFound`, `Invalid`, `QuotaExceeded`, `ExportFailed`.
+    """
+    return _background.run(lambda client: client.export(project, experiment, statuses, run_ids, tables, to=to))
 
 
 def execute(document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:

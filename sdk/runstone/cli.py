@@ -22,6 +22,7 @@ RUN_COMMANDS: Final = {
     "show": "Show all that a run recorded",
     "compare": "Put runs side by side",
     "download": "Bring files of a run to this machine",
+    "export": "Write runs as Parquet files for pandas, Polars, DuckDB and others",
 }
 SETTINGS: Final = {
     "RUNSTONE_URL": "the server (http://127.0.0.1:4747)",
@@ -61,7 +62,8 @@ def _run(parser: argparse.ArgumentParser, arguments: list[str], console: "Consol
     elif asked.command is None:
         parser.print_help()
     else:
-        {"runs": _runs, "show": _show, "compare": _compare, "download": _download}[asked.command](asked, console)
+        commands = {"runs": _runs, "show": _show, "compare": _compare, "download": _download, "export": _export}
+        commands[asked.command](asked, console)
     return 0
 
 
@@ -91,6 +93,18 @@ def _download(asked: argparse.Namespace, console: "Console") -> None:
     import runstone
 
     console.print(str(runstone.download(asked.run, asked.path, asked.to)), markup=False)
+
+
+def _export(asked: argparse.Namespace, console: "Console") -> None:
+    import runstone
+
+    tables = asked.tables and [table.strip() for table in asked.tables.split(",")]
+    done = runstone.export(asked.project, asked.experiment, asked.status, asked.run, tables, to=asked.to)
+    size = sum(file.size_bytes for file in done.files)
+    console.print(
+        f"{done.runs_done:,} runs, {done.points:,} points: {len(done.files)} files, {size:,} bytes in {done.folder}",
+        markup=False,
+    )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -154,6 +168,22 @@ def _parser(console: "Console") -> argparse.ArgumentParser:
     download.add_argument("run", metavar="RUN", help="the id of a run")
     download.add_argument("path", metavar="PATH", nargs="?", help="a file or folder of the run (all)")
     download.add_argument("--to", metavar="DIR", default=".", help="the folder to put them in (here)")
+
+    export = commands.add_parser("export", description=RUN_COMMANDS["export"])
+    export.add_argument("--project", default="default", help='runs of this project ("default")')
+    export.add_argument("--experiment", help="only runs of this experiment")
+    export.add_argument(
+        "--status",
+        action="append",
+        type=str.upper,
+        choices=["RUNNING", "FINISHED", "FAILED", "KILLED", "LOST"],
+        help="only runs with this status; may be repeated",
+    )
+    export.add_argument("--run", metavar="RUN", action="append", help="only the run with this id; may be repeated")
+    export.add_argument(
+        "--tables", help="some of runs,params,metrics,points,tags,inputs,artifacts,packages, by commas (all)"
+    )
+    export.add_argument("--to", metavar="DIR", required=True, help="the folder to put the files in")
     return front
 
 

@@ -1,14 +1,17 @@
 """The client for event loops."""
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from runstone import downloads, live, records
+from runstone import downloads, exports, frames, live, records
 from runstone.config import Config
 from runstone.errors import NotFound, RunstoneError
+from runstone.exports import Export
+from runstone.frames import Listing, SeriesList
 from runstone.live import AnyRun, AsyncRun, Starting
 from runstone.records import Artifact, Comparison, DatasetInput, Environment, Metric, RunRecord, RunSummary, Source
 from runstone.transport import Transport
@@ -116,19 +119,35 @@ class Client:
         """The data of any GraphQL document, as it came. Sent once. Raises `RunstoneError`."""
         return await self._transport.post(document, variables or {})
 
-    async def runs(
+    def runs(
         self,
         project: str | None = None,
         experiment: str | None = None,
         statuses: Sequence[str] | None = None,
         limit: int = 50,
-    ) -> list[RunSummary]:
-        """Runs, the newest first: of one project, of one experiment (of the project "default", when none is given)."""
+    ) -> Listing:
+        """Runs, the newest first: of one project, of one experiment (of the project "default", when none is given).
+
+        `await client.runs(...)` is a list; `await client.runs(...).to_pandas()` a data frame with all that they
+        recorded except the points of their series, and so is `.to_polars()`.
+        """
+        return Listing(self._transport, lambda: self._listed(project, experiment, statuses, limit))
+
+    async def _selected(
+        self, project: str | None, experiment: str | None, statuses: Sequence[str] | None
+    ) -> dict[str, Any]:
+        """The RunSelection."""
         select: dict[str, Any] = {"statuses": list(statuses) if statuses else None}
         if experiment is not None:
             select["experimentIds"] = [await self._experiment_id(project or "default", experiment)]
         elif project is not None:
             select["projectId"] = (await self._project(project, first=1))["id"]
+        return select
+
+    async def _listed(
+        self, project: str | None, experiment: str | None, statuses: Sequence[str] | None, limit: int
+    ) -> list[RunSummary]:
+        select = await self._selected(project, experiment, statuses)
         found: list[RunSummary] = []
         after = None
         while len(found) < limit:
@@ -139,6 +158,10 @@ class Client:
             if not page["pageInfo"]["hasNextPage"]:
                 break
         return found
+
+    async def _columns(self, listed: Sequence[RunSummary]) -> frames.Columns:
+        """What the runs recorded, for a data frame."""
+        return await frames.columns(self._transport, listed)
 
     async def _project(self, name: str, first: int, after: str | None = None) -> dict[str, Any]:
         variables = {"project": name, "first": first, "after": after}
@@ -216,3 +239,48 @@ class Client:
         Raises `NotFound`, `DigestMismatch`.
         """
         return await downloads.download(self._transport, run_id, path, to)
+
+    async def series(self, run_ids: Sequence[str], keys: Sequence[str], max_points: int | None = None) -> SeriesList:
+        """The points of these metrics of these runs, where they have them; `.to_pandas()` makes a data frame of them.
+
+        Exactly, or with `max_points` as many of each as show its shape and its extremes.
+        """
+        return await frames.series(self._transport, run_ids, keys, max_points)
+
+    async def start_export(
+        self,
+        project: str = "default",
+        experiment: str | None = None,
+        statuses: Sequence[str] | None = None,
+        run_ids: Sequence[str] | None = None,
+        tables: Sequence[str] | None = None,
+        export_id: str | None = None,
+    ) -> Export:
+        """Have runs of a project written as Parquet files; the same `export_id` again is the same export.
+
+        `tables` are some of runs, params, metrics, points, tags, inputs, artifacts and packages; None is all of them.
+        Raises `NotFound`, `Invalid`, `QuotaExceeded`.
+        """
+        select = await self._selected(project, experiment, statuses)
+        select["projectId"] = (await self._project(project, first=1))["id"]
+        select["runIds"] = None if run_ids is None else list(run_ids)
+        return await exports.start(self._transport, select, tables, export_id)
+
+    async def export(
+        self,
+        project: str = "default",
+        experiment: str | None = None,
+        statuses: Sequence[str] | None = None,
+        run_ids: Sequence[str] | None = None,
+        tables: Sequence[str] | None = None,
+        *,
+        to: str | os.PathLike[str],
+    ) -> Export:
+        """Runs of a project as Parquet files in the folder `to`, with `manifest.json`, which says what they are.
+
+        Each file has the digest that the server recorded. Raises what `start_export` does, `ExportFailed`,
+        `DigestMismatch`, and `Invalid` when the folder has an export already.
+        """
+        await asyncio.to_thread(exports.checked, Path(to))
+        started = await self.start_export(project, experiment, statuses, run_ids, tables)
+        return await exports.download(self._transport, await exports.follow(self._transport, started), to)

@@ -1,10 +1,10 @@
-"""Files of a run, brought to this machine and checked against the digests that the run recorded."""
+"""Files from the store, brought to this machine and checked against the digests that were recorded."""
 
 import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +44,24 @@ async def download(transport: Transport, run_id: str, path: str | None, to: str 
         raise NotFound(f"run {run_id} has no files{f' at {path!r}' if path else ''} that are ready", path="path")
     root = await asyncio.to_thread(Path(to).absolute)
     _warn_of_case([remote.path for remote in remotes])
+
+    async def renewed(path: str) -> str:
+        [fresh] = [one for one in await _listed(transport, run_id, path) if one.path == path]
+        return fresh.url
+
+    await fetch(remotes, root, renewed, f"run {run_id}")
+    return root / wanted if wanted else root
+
+
+async def fetch(remotes: Sequence[Remote], root: Path, renewed: Callable[[str], Awaitable[str]], source: str) -> None:
+    """Bring all these files to the folder; `renewed` gives another address for a path when one has expired.
+
+    Raises `DigestMismatch`, `Invalid`, `Unavailable`.
+    """
     progress = Progress("Downloading")
     progress.expect(sum(remote.size_bytes for remote in remotes))
     progress.show()
-    fetcher = _Fetcher(transport, run_id, progress)
+    fetcher = _Fetcher(renewed, source, progress)
     try:
         async with asyncio.TaskGroup() as group:
             for remote in remotes:
@@ -57,7 +71,6 @@ async def download(transport: Transport, run_id: str, path: str | None, to: str 
     finally:
         progress.close()
         await fetcher.close()
-    return root / wanted if wanted else root
 
 
 async def _listed(transport: Transport, run_id: str, wanted: str) -> list[Remote]:
@@ -104,9 +117,9 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
 class _Fetcher:
     """Gets files, several at once."""
 
-    def __init__(self, transport: Transport, run_id: str, progress: Progress) -> None:
-        self._transport = transport
-        self._run_id = run_id
+    def __init__(self, renewed: Callable[[str], Awaitable[str]], source: str, progress: Progress) -> None:
+        self._renewed = renewed
+        self._source = source
         self._progress = progress
         self._stores = Stores()
         self._slots = asyncio.Semaphore(PARALLEL)
@@ -126,7 +139,7 @@ class _Fetcher:
                     digest = await self._receive(remote, file)
                 if f"sha256:{digest}" != remote.digest:
                     raise DigestMismatch(
-                        f"{remote.path} of run {self._run_id} is sha256:{digest}, but the run recorded {remote.digest}",
+                        f"{remote.path} of {self._source} is sha256:{digest}, but {remote.digest} was recorded",
                         path=remote.path,
                     )
                 partial.replace(place)
@@ -142,10 +155,7 @@ class _Fetcher:
             if problem is None:
                 return sha256.hexdigest()
             await asyncio.sleep(pause_s(attempt, 5.0))
-            [fresh] = [
-                one for one in await _listed(self._transport, self._run_id, remote.path) if one.path == remote.path
-            ]
-            url = fresh.url
+            url = await self._renewed(remote.path)
         raise Unavailable(f"{remote.path} could not be downloaded: {problem}", path=remote.path)
 
     async def _receive_some(self, url: str, file: BinaryIO, sha256: Any) -> str | None:

@@ -150,6 +150,12 @@ class DigestMismatch(RunstoneError):
     code = "DIGEST_MISMATCH"
 
 
+class ExportFailed(RunstoneError):
+    """The server could not write the files of the export, or has deleted them."""
+
+    code = "EXPORT_FAILED"
+
+
 class RateLimited(RunstoneError):
     """Too many requests at once."""
 

@@ -1,4 +1,4 @@
-"""A progress bar for who waits for bytes to move."""
+"""A progress bar for who waits."""
 
 from typing import Any
 
@@ -6,22 +6,23 @@ from runstone import config
 
 
 class Progress:
-    """Counts bytes; a bar once `show` is called, if there is a terminal and RUNSTONE_QUIET is not set."""
+    """Counts bytes, or what `unit` names; a bar once `show` is called, if there is a terminal and no RUNSTONE_QUIET."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, unit: str | None = None) -> None:
         self._what = what
+        self._unit = unit
         self._total = 0
         self._done = 0
         self._bars: Any = None
         self._bar: Any = None
 
     def expect(self, size_bytes: int) -> None:
-        """So many bytes more are to come."""
+        """So much more is to come."""
         self._total += size_bytes
         self._draw()
 
     def advance(self, size_bytes: int) -> None:
-        """So many bytes are through; negative when they must go again."""
+        """So much is through; negative when it must go again."""
         self._done += size_bytes
         self._draw()
 
@@ -31,14 +32,18 @@ class Progress:
             return
         from rich.console import Console
         from rich.errors import LiveError
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+        from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TransferSpeedColumn
         from rich.progress import Progress as Bars
 
         console = Console(stderr=True)
         if not console.is_terminal:
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        bars = Bars(*columns, console=console)
+        amounts = (
+            (DownloadColumn(), TransferSpeedColumn())
+            if self._unit is None
+            else (MofNCompleteColumn(), TextColumn(self._unit))
+        )
+        bars = Bars(TextColumn("{task.description}"), BarColumn(), *amounts, console=console)
         try:
             bars.start()
         except LiveError:  # the program draws something of its own
