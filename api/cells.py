@@ -11,6 +11,7 @@ from strawberry.types.scalar import ScalarDefinition
 
 from api.scalars import from_metric_value, refused
 from db.comparisons import ParamColumn
+from db.frames import FrameColumn, NumberColumn
 from db.packing import Floats, Ints
 
 Cells = NewType("Cells", object)
@@ -37,6 +38,22 @@ def params(column: ParamColumn) -> Spliced:
         for text, type_ in zip(column.texts, column.types, strict=True)
     ]
     return _spliced(f"[{','.join(values)}]")
+
+
+def column(of: FrameColumn) -> Spliced:
+    """The values of a column of a frame, or null."""
+    match of:
+        case ParamColumn():
+            return params(of)
+        case NumberColumn():
+            return numbers(of.values, of.has)
+    return texts(of.texts)
+
+
+def numbers(values: NDArray[Any], has: NDArray[np.bool_]) -> Spliced:
+    """Numbers of either kind, or null."""
+    [row] = (floats if values.dtype.kind == "f" else counts)(values[None, :], has[None, :])
+    return row
 
 
 def floats(values: Floats, has: NDArray[np.bool_]) -> list[Spliced]:

@@ -10,6 +10,7 @@ from strawberry.tools import merge_types
 from api import (
     accounts,
     artifacts,
+    cells,
     columns,
     compare,
     errors,
@@ -17,7 +18,9 @@ from api import (
     experiments,
     exports,
     filters,
+    frames,
     goals,
+    groupings,
     inputs,
     metrics,
     nodes,
@@ -43,6 +46,8 @@ Query = merge_types(
         artifacts.ArtifactQuery,
         exports.ExportQuery,
         compare.CompareQuery,
+        frames.FrameQuery,
+        groupings.GroupQuery,
         series.SeriesQuery,
         nodes.NodeQuery,
         server.ServerQuery,
@@ -70,7 +75,7 @@ schema = strawberry.Schema(
     mutation=Mutation,
     subscription=Subscription,
     types=[*errors.BY_FAILURE.values()],
-    config=StrawberryConfig(info_class=Info, scalar_map={**SCALARS, **columns.SCALARS}),
+    config=StrawberryConfig(info_class=Info, scalar_map={**SCALARS, **columns.SCALARS, **cells.SCALARS}),
 )
 
 

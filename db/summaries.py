@@ -232,6 +232,7 @@ class Matrices:
     keys: list[str]
     has: NDArray[np.bool_]
     counts: Ints
+    firsts: Floats
     lasts: Floats
     lows: Floats
     highs: Floats
@@ -256,15 +257,17 @@ async def matrices(
 
 @dataclass(frozen=True, slots=True)
 class _Entries:
-    """Series in no order: the cell of each in a matrix, its numbers, and where its last point stands."""
+    """Series in no order: the cell of each in a matrix, its numbers, and where its first and last points stand."""
 
     cells: Ints
     counts: Ints
+    firsts: Floats
     lasts: Floats
     lows: Floats
     highs: Floats
-    ends: Ints  # six rows, a column for each of `parts`
-    parts: Ints
+    parts: Ints  # the columns of the next two, which have six rows
+    begins: Ints
+    ends: Ints
 
 
 def _entries(
@@ -277,11 +280,13 @@ def _entries(
     return _Entries(
         cells[is_wanted],
         np.broadcast_to(whole.counts, cells.shape)[is_wanted],
+        whole.first_values[is_wanted],
         whole.last_values[is_wanted],
         whole.lows[is_wanted],
         whole.highs[is_wanted],
-        whole.lasts,
         np.broadcast_to(np.arange(len(owners)), cells.shape)[is_wanted],
+        whole.firsts,
+        whole.lasts,
     )
 
 
@@ -292,38 +297,39 @@ def _laid_out(keys: list[str], runs: int, entries: Sequence[_Entries]) -> Matric
         keys,
         np.zeros(shape, np.bool_),
         np.zeros(shape, "<i8"),
-        np.full(shape, np.nan),
-        np.full(shape, np.nan),
-        np.full(shape, np.nan),
+        *(np.full(shape, np.nan) for _ in range(4)),
     )
     for each in entries:
         found.has.ravel()[each.cells] = True
     if found.has.sum() < sum(len(each.cells) for each in entries):
         entries = [_merged_entries(entries)]
     for each in entries:
-        for name in ("counts", "lasts", "lows", "highs"):
+        for name in ("counts", "firsts", "lasts", "lows", "highs"):
             getattr(found, name).ravel()[each.cells] = getattr(each, name)
     return found
 
 
 def _merged_entries(entries: Sequence[_Entries]) -> _Entries:
     """One entry for each cell."""
-    cells = np.concatenate([each.cells for each in entries])
-    ends = np.concatenate([each.ends[:, each.parts] for each in entries], axis=1)
-    order = np.lexsort((*ends[::-1], cells))
-    starts = np.flatnonzero(np.diff(cells[order], prepend=-1))
-    newest = order[np.append(starts[1:], len(order)) - 1]
-    counts, lasts, lows, highs = (
-        np.concatenate([getattr(each, name) for each in entries]) for name in ("counts", "lasts", "lows", "highs")
+    cells, counts, firsts, lasts, lows, highs = (
+        np.concatenate([getattr(each, name) for each in entries])
+        for name in ("cells", "counts", "firsts", "lasts", "lows", "highs")
     )
+    begins = np.concatenate([each.begins[:, each.parts] for each in entries], axis=1)
+    ends = np.concatenate([each.ends[:, each.parts] for each in entries], axis=1)
+    by_begin, order = np.lexsort((*begins[::-1], cells)), np.lexsort((*ends[::-1], cells))
+    starts = np.flatnonzero(np.diff(cells[order], prepend=-1))
+    oldest, newest = by_begin[starts], order[np.append(starts[1:], len(order)) - 1]
     return _Entries(
         cells[newest],
         np.add.reduceat(counts[order], starts),
+        firsts[oldest],
         lasts[newest],
         np.fmin.reduceat(lows[order], starts),
         np.fmax.reduceat(highs[order], starts),
-        ends[:, newest],
         np.arange(len(newest)),
+        begins[:, oldest],
+        ends[:, newest],
     )
 
 

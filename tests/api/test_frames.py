@@ -1,0 +1,216 @@
+"""Runs as columns, and runs in groups with their statistics."""
+
+import math
+import statistics
+from typing import Any
+
+import pytest
+
+from db.quantiles import two_sided
+from tests.api.test_compare import log
+from tests.conftest import Client, new_id
+
+FRAME = """
+    query ($select: RunSelection, $columns: [RunColumn!]!, $orderBy: [RunOrder!], $first: Int = 1000, $after: Cursor) {
+      runFrame(select: $select, columns: $columns, orderBy: $orderBy, first: $first, after: $after) {
+        ids totalCount
+        pageInfo { hasNextPage hasPreviousPage endCursor }
+        columns { area key stat numeric differs cells }
+        runs { name }
+      }
+    }
+"""
+GROUPS = """
+    query ($select: RunSelection, $by: [RunColumn!], $allParamsBut: [String!], $metrics: [MetricColumn!],
+        $first: Int = 200, $after: Cursor) {
+      groupRuns(
+        select: $select, by: $by, allParamsBut: $allParamsBut, metrics: $metrics, first: $first, after: $after
+      ) {
+        totalCount runCount runCounts runIds
+        pageInfo { hasNextPage endCursor }
+        keys { area key cells }
+        columns { key stat count nonFinite mean standardDeviation confidenceLow confidenceHigh min max }
+        groups {
+          values { area key type value }
+          runCount runIds
+          metrics {
+            key stat count nonFinite mean standardDeviation confidenceLow confidenceHigh min max
+          }
+        }
+      }
+    }
+"""
+GOAL = """
+    mutation ($input: SetMetricGoalInput!) {
+      setMetricGoal(input: $input) { __typename ... on UserError { code message } }
+    }
+"""
+
+
+def column(area: str, key: str, **more: Any) -> dict[str, Any]:
+    return {"area": area, "key": key, **more}
+
+
+async def frame(client: Client, columns: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = (await client.ask(FRAME, columns=columns, **more))["runFrame"]
+    return found
+
+
+async def groups(client: Client, **asked: Any) -> dict[str, Any]:
+    found: dict[str, Any] = (await client.ask(GROUPS, **asked))["groupRuns"]
+    return found
+
+
+async def test_runs_are_columns_in_the_order_asked(client: Client) -> None:
+    first = await client.create_run(
+        name="first",
+        params=[
+            {"key": "lr", "value": 0.1},
+            {"key": "same", "value": "x"},
+            {"key": "odd", "type": "FLOAT", "value": "NaN"},
+        ],
+        tags=[{"key": "team", "value": "a"}],
+        source={"commit": "abc", "dirty": True},
+    )
+    second = await client.create_run(
+        name="second", params=[{"key": "lr", "value": 1}, {"key": "same", "value": "x"}, {"key": "odd", "value": [1]}]
+    )
+    await log(client, first, loss=[0.5, 0.2, 0.4])
+    await log(client, second, loss=[3.0, "Infinity"])
+    await client.ask(GOAL, input={"projectName": client.project, "key": "loss", "goal": "MINIMIZE"})
+    stats = ["LAST", "FIRST", "MIN", "MAX", "BEST", "COUNT"]
+    asked = [
+        *(column("PARAM", key) for key in ("lr", "same", "odd", "none")),
+        *(column("METRIC", "loss", stat=stat) for stat in stats),
+        column("TAG", "team"),
+        column("SOURCE", "commit"),
+        column("SOURCE", "dirty"),
+        *(column("ATTRIBUTE", key) for key in ("name", "status", "experiment", "user", "durationSeconds", "createdAt")),
+    ]
+
+    found = await frame(client, asked, select={"runIds": [first, second]})
+
+    order = [found["ids"].index(run_id) for run_id in (first, second)]
+    assert order == [1, 0], "the newest first"
+    cells = {(one["key"], one["stat"]): [one["cells"][place] for place in order] for one in found["columns"]}
+    assert [cells[key, None] for key in ("lr", "same", "odd", "none")] == [
+        [0.1, 1],
+        ["x"] * 2,
+        ["NaN", [1]],
+        [None] * 2,
+    ]
+    assert [cells["loss", stat] for stat in stats] == [
+        [0.4, "Infinity"], [0.5, 3.0], [0.2, 3.0], [0.5, 3.0], [0.2, 3.0], [3, 2]
+    ]  # fmt: skip
+    assert [cells[key, None] for key in ("team", "commit", "dirty")] == [["a", None], ["abc", None], ["true", None]]
+    assert cells["name", None] == ["first", "second"]
+    assert cells["experiment", None] == ["test", "test"]
+    assert cells["durationSeconds", None] == [None, None]
+    assert cells["createdAt", None][0].endswith("Z")
+    shown = {one["key"]: (one["numeric"], one["differs"]) for one in found["columns"]}
+    assert (shown["lr"], shown["same"], shown["odd"], shown["none"]) == (
+        (True, True), (False, False), (False, True), (False, False)
+    )  # fmt: skip
+    assert found["totalCount"] == 2
+
+
+async def test_frames_are_paged_and_ordered(client: Client) -> None:
+    ids = [await client.create_run(params=[{"key": "n", "value": number % 3}]) for number in range(5)]
+    asked = {"select": {"runIds": ids}, "orderBy": [{"area": "PARAM", "key": "n", "descending": True}], "first": 2}
+    values, seen, after = [], [], None
+    for _ in range(3):
+        found = await frame(client, [column("PARAM", "n")], **asked, after=after)
+        values += found["columns"][0]["cells"]
+        seen += found["ids"]
+        after = found["pageInfo"]["endCursor"]
+    assert (values, sorted(seen), found["pageInfo"]["hasNextPage"]) == ([2, 1, 1, 0, 0], sorted(ids), False)
+    other = await client.refused(FRAME, columns=[], select={"runIds": ids[1:]}, after=after)
+    assert (other["extensions"]["code"], other["extensions"]["path"]) == ("VALIDATION", "after")
+
+
+async def test_frames_and_groups_are_bounded(client: Client, stranger: Client) -> None:
+    foreign = await stranger.create_run()
+    for document, asked, path in (
+        (FRAME, {"columns": [], "first": 1_001}, "first"),
+        (FRAME, {"columns": [column("PARAM", str(number)) for number in range(501)]}, "columns"),
+        (FRAME, {"columns": [column("ATTRIBUTE", "colour")]}, "columns[0].key"),
+        (FRAME, {"columns": [column("DATASET", "name")]}, "columns[0]"),
+        (GROUPS, {"first": 0}, "first"),
+        (GROUPS, {"metrics": [{"key": str(number)} for number in range(101)]}, "metrics"),
+    ):
+        error = await client.refused(document, **asked)
+        assert (error["extensions"]["code"], error["extensions"].get("path")) == ("VALIDATION", path), error
+    for other in (foreign, new_id()):
+        found = await frame(client, [column("ATTRIBUTE", "name")], select={"runIds": [other]})
+        assert (found["ids"], found["columns"][0]["cells"], found["totalCount"]) == ([], [], 0)
+
+
+async def test_groups_have_the_statistics_of_their_runs(client: Client) -> None:
+    losses: dict[str, list[Any]] = {"adam": [0.1, 0.2, 0.6], "sgd": [1.0], "none": ["NaN", "Infinity"]}
+    made: dict[str, list[str]] = {}
+    for optimizer, values in losses.items():
+        for seed, value in enumerate(values):
+            params = [{"key": "seed", "value": seed}, {"key": "opt", "value": optimizer}]
+            run_id = await client.create_run(params=params)
+            made.setdefault(optimizer, []).append(run_id)
+            await log(client, run_id, loss=[2.0, value])
+    metrics = [{"key": "loss"}, {"key": "loss", "stat": "COUNT"}, {"key": "nothing"}]
+    asked = {"select": {"runIds": [run_id for of_one in made.values() for run_id in of_one]}, "metrics": metrics}
+
+    found = await groups(client, **asked, by=[column("PARAM", "opt")])
+
+    assert (await groups(client, **asked, allParamsBut=["seed"]))["groups"] == found["groups"]
+    assert (found["totalCount"], found["runCount"], found["runCounts"]) == (3, 6, [3, 2, 1])
+    assert found["keys"] == [{"area": "PARAM", "key": "opt", "cells": ["adam", "none", "sgd"]}]
+    adam, none, sgd = (dict(one, of=one["metrics"][0]) for one in found["groups"])
+    assert adam["values"] == [{"area": "PARAM", "key": "opt", "type": "STRING", "value": "adam"}]
+    assert sorted(adam["runIds"]) == sorted(made["adam"])
+    assert (adam["of"]["count"], adam["of"]["min"], adam["of"]["max"]) == (3, 0.1, 0.6)
+    assert adam["of"]["mean"] == pytest.approx(0.3)
+    assert adam["of"]["standardDeviation"] == pytest.approx(statistics.stdev([0.1, 0.2, 0.6]))
+    margin = 4.302652729749464 * math.sqrt(0.07) / math.sqrt(3)  # t of two degrees of freedom; the variance is 0.07
+    assert adam["of"]["confidenceLow"] == pytest.approx(0.3 - margin)
+    assert adam["of"]["confidenceHigh"] == pytest.approx(0.3 + margin)
+    assert (sgd["of"]["mean"], sgd["of"]["standardDeviation"], sgd["of"]["confidenceLow"]) == (1.0, None, None)
+    assert (none["of"]["count"], none["of"]["nonFinite"], none["of"]["mean"], none["of"]["min"]) == (0, 2, None, None)
+    for name, cells in found["columns"][0].items():
+        if name not in {"key", "stat"}:
+            assert cells == [one["of"][name] for one in (adam, none, sgd)], name
+    assert found["columns"][1]["mean"] == [2.0, 2.0, 2.0]
+    assert found["columns"][2]["count"] == [0, 0, 0]
+
+    pages, after = [], None
+    for _ in range(3):
+        page = await groups(client, **asked, by=[column("PARAM", "opt")], first=1, after=after)
+        pages += page["groups"]
+        after = page["pageInfo"]["endCursor"]
+    assert pages == found["groups"]
+
+
+async def test_groups_are_in_the_order_of_their_values(client: Client) -> None:
+    values = [10, 9.5, "9", None, {"type": "FLOAT", "value": "NaN"}, [1], 10]
+    ids = []
+    for value in values:
+        given = value if isinstance(value, dict) else {"value": value}
+        ids.append(await client.create_run(params=[{"key": "x", **given}]))
+    ids.append(await client.create_run())
+    found = await groups(client, select={"runIds": ids}, by=[column("PARAM", "x")])
+    assert found["keys"][0]["cells"] == [9.5, 10, "NaN", "9", [1], None, None]
+    assert found["runCounts"] == [1, 2, 1, 1, 1, 1, 1], "a param that is null is not one that is missing"
+    everything = await groups(client, select={"runIds": ids})
+    assert (everything["totalCount"], everything["runCounts"]) == (1, [8])
+    nothing = await groups(client, select={"runIds": []}, by=[column("PARAM", "x")], metrics=[{"key": "loss"}])
+    assert (nothing["totalCount"], nothing["groups"], nothing["columns"][0]["mean"]) == (0, [], [])
+
+
+@pytest.mark.parametrize(
+    ("freedom", "expected"),  # of the tables: two-sided, 95 %
+    [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (9, 2.2622), (30, 2.0423), (100, 1.9840), (1_000, 1.9623)],
+)
+def test_quantiles_are_those_of_the_tables(freedom: int, expected: float) -> None:
+    assert two_sided(freedom) == pytest.approx(expected, abs=5e-5)
+
+
+def test_quantiles_of_few_degrees_are_exact() -> None:
+    assert two_sided(1) == pytest.approx(math.tan(0.95 * math.pi / 2), rel=1e-14)
+    assert two_sided(2) == pytest.approx(0.95 * math.sqrt(2 / (1 - 0.95**2)), rel=1e-14)
