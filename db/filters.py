@@ -832,8 +832,10 @@ def is_walkable(orders: Sequence[Order]) -> bool:
 def _segments(asked: Field) -> list[_Segment]:
     """What the order by a field is made of, the first first."""
     match asked.area:
+        case Area.ATTRIBUTE if asked.key == Attribute.ID:
+            return [_Segment(_runs_in, "run.id", after=("walked.run_id",))]
         case Area.ATTRIBUTE:
-            return [_Segment(_runs_in, "run.id", None if asked.key == Attribute.ID else "run.created_at")]
+            return [_Segment(_runs_in, "run.id", "run.created_at")]
         case Area.METRIC:
             column = STATS[asked.stat]
             numbers = _rows_of("metric", asked.key, f"{column} < 'NaN'")
