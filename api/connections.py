@@ -52,13 +52,28 @@ class Edge(Generic[Node]):
 
 @strawberry.type(description="A page of a list.")
 class Connection(Generic[Node]):
-    edges: list[Edge[Node]] = strawberry.field(description="The entries with their cursors.")
-    page_info: PageInfo = strawberry.field(description="Where this page lies in the list.")
+    entries: strawberry.Private[list[Node]]
+    cursor_at: strawberry.Private[Callable[[int], Cursor]]  # of an entry by its place here; made only when asked for
+    has_next_page: strawberry.Private[bool]
+    has_previous_page: strawberry.Private[bool]
     count: strawberry.Private[Callable[[], Awaitable[int]]]
+
+    @strawberry.field(description="The entries with their cursors.")
+    def edges(self) -> list[Edge[Node]]:
+        return [Edge(cursor=self.cursor_at(place), node=node) for place, node in enumerate(self.entries)]
+
+    @strawberry.field(description="Where this page lies in the list.")
+    def page_info(self) -> PageInfo:
+        return PageInfo(
+            has_next_page=self.has_next_page,
+            has_previous_page=self.has_previous_page,
+            start_cursor=self.cursor_at(0) if self.entries else None,
+            end_cursor=self.cursor_at(-1) if self.entries else None,
+        )
 
     @strawberry.field(description="The entries alone.")
     def nodes(self) -> list[Node]:
-        return [edge.node for edge in self.edges]
+        return self.entries
 
     @strawberry.field(description="How many entries the whole list has; counted only when asked for.")
     async def total_count(self) -> int:
@@ -86,14 +101,14 @@ async def page(
     key = list_key(context, name, arguments)
     start = None if after is None else decode_cursor(key, after)
     rows = await fetch(start, first + 1)
-    edges = [Edge(cursor=encode_cursor(key, position(row)), node=node(row)) for row in rows[:first]]
-    info = PageInfo(
+    shown = rows[:first]
+    return Connection(
+        entries=[node(row) for row in shown],
+        cursor_at=lambda place: encode_cursor(key, position(shown[place])),
         has_next_page=len(rows) > first,
         has_previous_page=after is not None,
-        start_cursor=edges[0].cursor if edges else None,
-        end_cursor=edges[-1].cursor if edges else None,
+        count=count,
     )
-    return Connection(edges=edges, page_info=info, count=count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +147,13 @@ async def page_both_ways(
     rows = await fetch(window)
     has_more = len(rows) > limit
     shown = rows[-limit:] if window.is_backward else rows[:limit]
-    edges = [Edge(cursor=encode_cursor(key, position(row)), node=node(row)) for row in shown]
-    info = PageInfo(
+    return Connection(
+        entries=[node(row) for row in shown],
+        cursor_at=lambda place: encode_cursor(key, position(shown[place])),
         has_next_page=before is not None if window.is_backward else has_more,
         has_previous_page=has_more if window.is_backward else after is not None,
-        start_cursor=edges[0].cursor if edges else None,
-        end_cursor=edges[-1].cursor if edges else None,
+        count=count,
     )
-    return Connection(edges=edges, page_info=info, count=count)
 
 
 def list_key(context: Context, name: str, arguments: Sequence[Any]) -> bytes:

@@ -1,6 +1,7 @@
 """Runs: who trained what, with which settings, and what was the result."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
@@ -38,6 +39,10 @@ TAG_CHANGES_MAX = 1_000
 FAILED_SHOWN_MAX = 500
 WAIT_S_MAX = 30
 
+OrderBy = Annotated[
+    list[RunOrder] | None,
+    strawberry.argument(description="In which order, at most 5; what is equal goes by the id of the run."),
+]
 Prefix = Annotated[str, strawberry.argument(description="Only keys that begin with this.")]
 
 
@@ -100,11 +105,20 @@ class Run(Node):
     async def descendant_count(self, info: Info) -> int:
         return await info.context.loaders.descendants.load(self.row.id)
 
-    @strawberry.field(description="The runs that it started, the newest first.")
+    @strawberry.field(description="The runs that it started, the newest first unless ordered.")
     async def children(
-        self, info: Info, first: First = 50, after: After = None
+        self,
+        info: Info,
+        select: Annotated[RunSelection | None, strawberry.argument(description="Which of them; absent: all.")] = None,
+        order_by: OrderBy = None,
+        first: First = 50,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> Connection[Annotated["Run", strawberry.lazy("api.runs")]]:
-        return await run_page(info, Selection(parent_id=self.row.id), first, after)
+        chosen = replace(select.checked() if select else Selection(), parent_id=self.row.id)
+        found, asked = orders(order_by, "orderBy") or NEWEST_FIRST, (self.id, select, order_by)
+        return await run_page(info, chosen, first, after, last, before, orders=found, asked=asked)
 
     @strawberry.field(description="Who started it, by the token that was sent.")
     async def created_by(self, info: Info) -> Account:
@@ -227,10 +241,7 @@ class RunQuery:
         self,
         info: Info,
         select: Annotated[RunSelection | None, strawberry.argument(description="Which; absent: all of yours.")] = None,
-        order_by: Annotated[
-            list[RunOrder] | None,
-            strawberry.argument(description="In which order, at most 5; what is equal goes by the id of the run."),
-        ] = None,
+        order_by: OrderBy = None,
         first: First = 50,
         after: After = None,
         last: Last = None,

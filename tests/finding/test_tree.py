@@ -15,6 +15,17 @@ TREE = """
       run(id: $id) { group parent { id } ancestors { id } descendantCount children { nodes { id } totalCount } }
     }
 """
+CHILDREN = """
+    query ($id: ID!, $first: Int!, $after: Cursor) {
+      run(id: $id) {
+        children(
+          select: { where: "params.rank > 0" }, orderBy: [{ text: "params.rank DESC" }], first: $first, after: $after
+        ) {
+          nodes { name } totalCount pageInfo { endCursor hasNextPage }
+        }
+      }
+    }
+"""
 
 
 async def tree(client: Client, run_id: str) -> dict[str, Any]:
@@ -49,6 +60,26 @@ async def test_a_run_knows_what_is_above_and_below_it(client: Client) -> None:
         "descendantCount": 0,
         "children": {"nodes": [], "totalCount": 0},
     }
+
+
+async def test_children_are_filtered_ordered_and_paged(client: Client) -> None:
+    parent = await client.create_run()
+    for rank in (2, 1, 3, None):
+        params = [] if rank is None else [{"key": "rank", "value": rank}]
+        await client.create_run(parentId=parent, name=f"rank {rank}", params=params)
+    await client.create_run(name="elsewhere", params=[{"key": "rank", "value": 0}])
+
+    first = await children(client, parent, first=2)
+    second = await children(client, parent, first=2, after=first["pageInfo"]["endCursor"])
+
+    assert [node["name"] for page in (first, second) for node in page["nodes"]] == ["rank 3", "rank 2", "rank 1"]
+    assert (first["totalCount"], second["pageInfo"]["hasNextPage"]) == (3, False)
+
+
+async def children(client: Client, parent: str, **page: Any) -> dict[str, Any]:
+    """A page of its children that have a rank, the greatest first."""
+    found: dict[str, Any] = (await client.ask(CHILDREN, id=parent, **page))["run"]["children"]
+    return found
 
 
 async def test_a_tree_ends_below_32_levels(client: Client) -> None:
