@@ -66,7 +66,9 @@ def first_or_last(arguments: Arguments) -> float:
 def selected(arguments: Arguments) -> float:
     """As many runs as the selection names, else as many as one may have."""
     select = arguments.get("select")
-    return length("runIds")(select) if isinstance(select, dict) and select.get("runIds") else float(SELECTED_MAX)
+    if not isinstance(select, dict) or select.get("runIds") is None:
+        return float(SELECTED_MAX)
+    return length("runIds")(select)
 
 
 def product(one: Size, other: Size) -> Size:
