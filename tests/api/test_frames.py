@@ -1,15 +1,19 @@
 """Runs as columns, and runs in groups with their statistics."""
 
 import math
+import re
 import statistics
+from pathlib import Path
 from typing import Any
 
 import pytest
+from graphql import build_schema, parse, validate
 
 from db.quantiles import two_sided
 from tests.api.test_compare import log
 from tests.conftest import Client, new_id
 
+ROOT = Path(__file__).parents[2]
 FRAME = """
     query ($select: RunSelection, $columns: [RunColumn!]!, $orderBy: [RunOrder!], $first: Int = 1000, $after: Cursor) {
       runFrame(select: $select, columns: $columns, orderBy: $orderBy, first: $first, after: $after) {
@@ -214,3 +218,11 @@ def test_quantiles_are_those_of_the_tables(freedom: int, expected: float) -> Non
 def test_quantiles_of_few_degrees_are_exact() -> None:
     assert two_sided(1) == pytest.approx(math.tan(0.95 * math.pi / 2), rel=1e-14)
     assert two_sided(2) == pytest.approx(0.95 * math.sqrt(2 / (1 - 0.95**2)), rel=1e-14)
+
+
+def test_queries_of_the_docs_are_valid() -> None:
+    written = (ROOT / "docs" / "comparing.md").read_text()
+    queries = re.findall(r"```graphql\n(.*?)```", written, re.DOTALL)
+    schema = build_schema((ROOT / "schema.graphql").read_text())
+    assert len(queries) == 4
+    assert [error.message for query in queries for error in validate(schema, parse(query))] == []
