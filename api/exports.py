@@ -1,9 +1,11 @@
 """Exports: runs as Parquet files, written by the worker and downloaded from the object store."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
 
+import orjson
 import strawberry
 
 from api.accounts import Account, account
@@ -62,6 +64,9 @@ class ExportFile:
 class Export(Node):
     state: ExportState = strawberry.field(description="How far it is.")
     tables: list[ExportTable] = strawberry.field(description="What it has files of.")
+    where: str | None = strawberry.field(
+        description="What was asked of the runs, as a text; times such as '-7d' are counted from when it was asked."
+    )
     progress: ExportProgress = strawberry.field(description="How far the worker is.")
     created_at: datetime = strawberry.field(description="When it was asked for.")
     finished_at: datetime | None = strawberry.field(description="When it became READY or FAILED.")
@@ -76,6 +81,7 @@ class Export(Node):
             id=strawberry.ID(str(row.id)),
             state=row.state,
             tables=row.tables,
+            where=row.where,
             progress=ExportProgress(
                 runs_done=Int64(row.runs_done), runs_total=Int64(row.runs_total), points=Int64(row.points)
             ),
@@ -170,7 +176,8 @@ class StartExportInput:
         tables = list(ExportTable) if self.tables is None else [table for table in ExportTable if table in self.tables]
         if not tables:
             raise errors.Invalid("input.tables is empty", path="input.tables", hint="leave it out to export everything")
-        return Asked(ids.parse(self.id, "input.id"), self.select.checked(), tables)
+        request = orjson.dumps(asdict(self), default=str).decode()
+        return Asked(ids.parse(self.id, "input.id"), self.select.checked(), tables, request)
 
 
 @strawberry.type(description="There is such an export.")

@@ -5,22 +5,24 @@ of which only the newest counts. An export has no files until all of them are st
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import asyncpg
 import orjson
 
-from db import runs
+from db import filter_texts, runs
 from db.access import READERS, Role, Scope
 from db.attempts import RunStatus
 from db.errors import Conflict, Invalid, NotFound, QuotaExceeded
 from db.pool import Conn, Pool
 from db.runs import Selection
+
+T = TypeVar("T")
 
 AT_ONCE_MAX: Final = 3  # of an account
 
@@ -59,26 +61,26 @@ class ExportFailureReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What startExport is asked, checked."""
+    """What startExport is asked, checked; `request` is how it was said, which is the same when it is asked again."""
 
     id: UUID
     selection: Selection
     tables: Sequence[ExportTable]
+    request: str
 
     def digest(self) -> bytes:
         """SHA-256 that is equal exactly when the same is asked."""
-        content = [str(self.id), to_json(self.selection), sorted(self.tables)]
-        return hashlib.sha256(orjson.dumps(content)).digest()
+        return hashlib.sha256(self.request.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A row of `export`; `runs_total` is as of the time when it was asked for."""
+    """A row of `export`; `where` is what was asked of the runs, `runs_total` how many these were then."""
 
     id: UUID
     project_id: UUID
     created_by: UUID
-    selection: Selection
+    where: str | None
     tables: list[ExportTable]
     state: ExportState
     runs_total: int
@@ -105,30 +107,40 @@ class File:
 
 
 def to_json(selection: Selection) -> str:
-    """The selection as text, from which `from_json` makes it again."""
+    """The selection as text, from which `from_json` makes it again; times such as '-7d' are counted from now."""
     content = {
         "projectId": selection.project_id,
         "experimentIds": selection.experiment_ids,
         "runIds": selection.run_ids,
         "statuses": selection.statuses,
+        "parentId": selection.parent_id,
+        "ancestorId": selection.ancestor_id,
+        "where": None if selection.condition is None else filter_texts.to_text(selection.condition),
     }
     given = {name: part for name, part in content.items() if part is not None}
     return orjson.dumps(given, default=str).decode()
 
 
 def from_json(text: str) -> Selection:
-    """The selection in the text."""
+    """The selection in the text. Raises `Invalid` when its filter has become too long."""
     content = orjson.loads(text)
+
+    def part(name: str, read: Callable[[Any], T]) -> T | None:
+        return read(content[name]) if name in content else None
+
     return Selection(
-        project_id=UUID(content["projectId"]),
-        experiment_ids=_ids(content.get("experimentIds")),
-        run_ids=_ids(content.get("runIds")),
-        statuses=None if "statuses" not in content else [RunStatus(status) for status in content["statuses"]],
+        project_id=part("projectId", UUID),
+        experiment_ids=part("experimentIds", _ids),
+        run_ids=part("runIds", _ids),
+        statuses=part("statuses", lambda statuses: [RunStatus(status) for status in statuses]),
+        parent_id=part("parentId", UUID),
+        ancestor_id=part("ancestorId", UUID),
+        condition=part("where", lambda where: filter_texts.parse(where, "input.select")),
     )
 
 
-def _ids(texts: Sequence[str] | None) -> list[UUID] | None:
-    return None if texts is None else [UUID(text) for text in texts]
+def _ids(texts: Sequence[str]) -> list[UUID]:
+    return [UUID(text) for text in texts]
 
 
 LOCK = """
@@ -158,6 +170,8 @@ async def start(pool: Pool, scope: Scope, asked: Asked, *, runs_max: int) -> Exp
     project_id = asked.selection.project_id
     if project_id is None:
         raise Invalid("an export is of one project", path="input.select.projectId", hint="name the project")
+    selection = to_json(asked.selection)
+    from_json(selection)
     role = scope.roles.get(project_id)
     if role is None:
         raise NotFound(f"there is no project {project_id}", path="input.select.projectId")
@@ -177,7 +191,7 @@ async def start(pool: Pool, scope: Scope, asked: Asked, *, runs_max: int) -> Exp
             project_id,
             scope.account_id,
             role,
-            to_json(asked.selection),
+            selection,
             asked.tables,
             asked.digest(),
             runs_total,
@@ -215,8 +229,8 @@ async def _known(conn: Conn, scope: Scope, asked: Asked) -> Export | None:
 
 # Who sees only its own runs does not see an export that it made when it saw all.
 BY_IDS = """
-    select id, project_id, created_by, selection, tables, state, runs_total, runs_done, points, failure_reason,
-        failure_message, created_at, started_at, finished_at, expires_at
+    select id, project_id, created_by, selection ->> 'where' as where, tables, state, runs_total, runs_done, points,
+        failure_reason, failure_message, created_at, started_at, finished_at, expires_at
     from export
     where id = any($1::uuid[]) and is_visible(project_id, created_by, $2, $3, $4)
         and (project_id = any($2) or role = 'LOGGER')
@@ -231,8 +245,8 @@ async def by_ids(conn: Conn, scope: Scope, export_ids: Sequence[UUID]) -> list[E
 
 
 PAGE = """
-    select id, project_id, created_by, selection, tables, state, runs_total, runs_done, points, failure_reason,
-        failure_message, created_at, started_at, finished_at, expires_at
+    select id, project_id, created_by, selection ->> 'where' as where, tables, state, runs_total, runs_done, points,
+        failure_reason, failure_message, created_at, started_at, finished_at, expires_at
     from export
     where project_id = $1 and is_visible(project_id, created_by, $2, $3, $4)
         and (project_id = any($2) or role = 'LOGGER')
@@ -288,7 +302,6 @@ async def files(conn: Conn, scope: Scope, export_ids: Sequence[UUID]) -> dict[UU
 def _export(row: asyncpg.Record) -> Export:
     reason = row["failure_reason"]
     changed: dict[str, Any] = {
-        "selection": from_json(row["selection"]),
         "tables": [ExportTable(table) for table in row["tables"]],
         "state": ExportState(row["state"]),
         "failure_reason": None if reason is None else ExportFailureReason(reason),

@@ -26,7 +26,7 @@ START = """
 EXPORT = """
     query ($id: ID!) {
       export(id: $id) {
-        id state tables progress { runsDone runsTotal points } createdAt finishedAt expiresAt
+        id state tables where progress { runsDone runsTotal points } createdAt finishedAt expiresAt
         failure { reason message }
         files { name table rows sizeBytes digest download { url } }
         project { name } createdBy { name }

@@ -129,11 +129,20 @@ async def test_only_what_is_selected_and_seen_is_exported(client: Client, people
     await client.create_run(experiment="b")
 
     everything = await exported(client, tables=["RUNS"])
+    filtered = await exported(
+        client,
+        select={"where": "params.lr = 1 AND createdAt > '-7d'", "filter": {"attribute": {"experiment": {"eq": "a"}}}},
+        tables=["RUNS"],
+    )
     own = await exported(logger, tables=["RUNS"])
     selected = await exported(client, select={"runIds": [ours]}, tables=["PARAMS", "RUNS"])
 
     found, _ = await tables(everything)
     assert found["RUNS"].num_rows == 3
+    found, manifest = await tables(filtered)
+    assert found["RUNS"]["run_id"].to_pylist() == [ours]
+    assert manifest["selection"]["where"] == filtered["where"]
+    assert "params.lr = 1 AND " in filtered["where"]
     found, _ = await tables(own)
     assert found["RUNS"]["run_id"].to_pylist() == [theirs]
     found, manifest = await tables(selected)
