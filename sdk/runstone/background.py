@@ -175,12 +175,18 @@ def runs(
     experiment: str | None = None,
     statuses: Sequence[str] | None = None,
     limit: int = 50,
+    *,
+    where: str | None = None,
+    order_by: str | Sequence[str] = (),
 ) -> RunList:
     """Runs, the newest first: of one project, of one experiment (of the project "default", when none is given).
 
+    Those that satisfy `where`, such as "metrics.loss < 0.1 AND params.lr > 0.01", by the fields of `order_by`, such
+    as "max(metrics.accuracy) DESC". Raises `Invalid`, whose `position` is the character of a text that is wrong.
+
     `runstone.runs(...).to_pandas()` is a data frame with all that they recorded except the points of their series.
     """
-    found = _background.run(lambda client: client._listed(project, experiment, statuses, limit))
+    found = _background.run(lambda client: client._listed(project, experiment, statuses, limit, where, order_by))
     return RunList(found, lambda listed: _background.run(lambda client: client._columns(listed)))
 
 
@@ -218,6 +224,7 @@ def export(
     run_ids: Sequence[str] | None = None,
     tables: Sequence[str] | None = None,
     *,
+    where: str | None = None,
     to: str | os.PathLike[str],
 ) -> Export:
     """Runs of a project as Parquet files in the folder `to`, with `manifest.json`, which says what they are.
@@ -225,7 +232,9 @@ def export(
     `tables` are some of runs, params, metrics, points, tags, inputs, artifacts and packages; None is all of them. Each
     file has the digest that the server recorded. Raises `NotFound`, `Invalid`, `QuotaExceeded`, `ExportFailed`.
     """
-    return _background.run(lambda client: client.export(project, experiment, statuses, run_ids, tables, to=to))
+    return _background.run(
+        lambda client: client.export(project, experiment, statuses, run_ids, tables, where=where, to=to)
+    )
 
 
 def execute(document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:

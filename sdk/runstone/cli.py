@@ -18,7 +18,7 @@ SERVER_COMMANDS: Final = {
     "doctor": "Check that every part can be reached and does what it should",
 }
 RUN_COMMANDS: Final = {
-    "runs": "List runs, the newest first",
+    "runs": "Find and list runs, the newest first",
     "show": "Show all that a run recorded",
     "compare": "Put runs side by side",
     "download": "Bring files of a run to this machine",
@@ -71,8 +71,10 @@ def _runs(asked: argparse.Namespace, console: "Console") -> None:
     import runstone
     from runstone import tables
 
-    found = runstone.runs(asked.project, asked.experiment, asked.status, asked.limit)
-    console.print(tables.runs(found) if found else "No runs yet.")
+    found = runstone.runs(
+        asked.project, asked.experiment, asked.status, asked.limit, where=asked.where, order_by=asked.order_by
+    )
+    console.print(tables.runs(found) if found else "No runs yet." if asked.where is None else "No such runs.")
 
 
 def _show(asked: argparse.Namespace, console: "Console") -> None:
@@ -99,7 +101,9 @@ def _export(asked: argparse.Namespace, console: "Console") -> None:
     import runstone
 
     tables = asked.tables and [table.strip() for table in asked.tables.split(",")]
-    done = runstone.export(asked.project, asked.experiment, asked.status, asked.run, tables, to=asked.to)
+    done = runstone.export(
+        asked.project, asked.experiment, asked.status, asked.run, tables, where=asked.where, to=asked.to
+    )
     size = sum(file.size_bytes for file in done.files)
     console.print(
         f"{done.runs_done:,} runs, {done.points:,} points: {len(done.files)} files, {size:,} bytes in {done.folder}",
@@ -154,6 +158,18 @@ def _parser(console: "Console") -> argparse.ArgumentParser:
         choices=["RUNNING", "FINISHED", "FAILED", "KILLED", "LOST"],
         help="only runs with this status; may be repeated",
     )
+    runs.add_argument(
+        "--where",
+        metavar="FILTER",
+        help='only such runs, as "metrics.loss < 0.1 AND params.lr > 0.01" (docs/filters.md)',
+    )
+    runs.add_argument(
+        "--order-by",
+        metavar="FIELD",
+        action="append",
+        default=[],
+        help='such as "max(metrics.accuracy) DESC"; may be repeated, for what is equal by the first',
+    )
     runs.add_argument("--limit", type=int, default=20, help="how many at most (20)")
 
     show = commands.add_parser("show", description=RUN_COMMANDS["show"])
@@ -179,6 +195,7 @@ def _parser(console: "Console") -> argparse.ArgumentParser:
         choices=["RUNNING", "FINISHED", "FAILED", "KILLED", "LOST"],
         help="only runs with this status; may be repeated",
     )
+    export.add_argument("--where", metavar="FILTER", help='only such runs, as "metrics.loss < 0.1" (docs/filters.md)')
     export.add_argument("--run", metavar="RUN", action="append", help="only the run with this id; may be repeated")
     export.add_argument(
         "--tables", help="some of runs,params,metrics,points,tags,inputs,artifacts,packages, by commas (all)"

@@ -125,13 +125,19 @@ class Client:
         experiment: str | None = None,
         statuses: Sequence[str] | None = None,
         limit: int = 50,
+        *,
+        where: str | None = None,
+        order_by: str | Sequence[str] = (),
     ) -> Listing:
         """Runs, the newest first: of one project, of one experiment (of the project "default", when none is given).
+
+        Those that satisfy `where`, such as "metrics.loss < 0.1 AND params.lr > 0.01", by the fields of `order_by`, such
+        as "max(metrics.accuracy) DESC". Raises `Invalid`, whose `position` is the character of a text that is wrong.
 
         `await client.runs(...)` is a list; `await client.runs(...).to_pandas()` a data frame with all that they
         recorded except the points of their series, and so is `.to_polars()`.
         """
-        return Listing(self._transport, lambda: self._listed(project, experiment, statuses, limit))
+        return Listing(self._transport, lambda: self._listed(project, experiment, statuses, limit, where, order_by))
 
     async def _selected(
         self, project: str | None, experiment: str | None, statuses: Sequence[str] | None
@@ -145,14 +151,22 @@ class Client:
         return select
 
     async def _listed(
-        self, project: str | None, experiment: str | None, statuses: Sequence[str] | None, limit: int
+        self,
+        project: str | None,
+        experiment: str | None,
+        statuses: Sequence[str] | None,
+        limit: int,
+        where: str | None,
+        order_by: str | Sequence[str],
     ) -> list[RunSummary]:
-        select = await self._selected(project, experiment, statuses)
+        select = {**await self._selected(project, experiment, statuses), "where": where}
+        order = [{"text": text} for text in ([order_by] if isinstance(order_by, str) else order_by)] or None
         found: list[RunSummary] = []
         after = None
         while len(found) < limit:
             first = min(PAGE, limit - len(found))
-            page = (await self._transport.call("Runs", {"select": select, "first": first, "after": after}))["runs"]
+            variables = {"select": select, "orderBy": order, "first": first, "after": after}
+            page = (await self._transport.call("Runs", variables))["runs"]
             found += [records.read(RunSummary, node) for node in page["nodes"]]
             after = page["pageInfo"]["endCursor"]
             if not page["pageInfo"]["hasNextPage"]:
@@ -255,15 +269,17 @@ class Client:
         run_ids: Sequence[str] | None = None,
         tables: Sequence[str] | None = None,
         export_id: str | None = None,
+        *,
+        where: str | None = None,
     ) -> Export:
         """Have runs of a project written as Parquet files; the same `export_id` again is the same export.
 
-        `tables` are some of runs, params, metrics, points, tags, inputs, artifacts and packages; None is all of them.
+        Those that satisfy `where`, as in `runs`. `tables` are some of runs, params, metrics, points, tags, inputs, artifacts and packages; None is all of them.
         Raises `NotFound`, `Invalid`, `QuotaExceeded`.
         """
         select = await self._selected(project, experiment, statuses)
         select["projectId"] = (await self._project(project, first=1))["id"]
-        select["runIds"] = None if run_ids is None else list(run_ids)
+        select |= {"runIds": None if run_ids is None else list(run_ids), "where": where}
         return await exports.start(self._transport, select, tables, export_id)
 
     async def export(
@@ -274,6 +290,7 @@ class Client:
         run_ids: Sequence[str] | None = None,
         tables: Sequence[str] | None = None,
         *,
+        where: str | None = None,
         to: str | os.PathLike[str],
     ) -> Export:
         """Runs of a project as Parquet files in the folder `to`, with `manifest.json`, which says what they are.
@@ -282,5 +299,5 @@ class Client:
         `DigestMismatch`, and `Invalid` when the folder has an export already.
         """
         await asyncio.to_thread(exports.checked, Path(to))
-        started = await self.start_export(project, experiment, statuses, run_ids, tables)
+        started = await self.start_export(project, experiment, statuses, run_ids, tables, where=where)
         return await exports.download(self._transport, await exports.follow(self._transport, started), to)

@@ -73,9 +73,14 @@ class NotFound(RunstoneError):
 
 
 class Invalid(RunstoneError, ValueError):
-    """A value outside what is allowed; nothing was stored."""
+    """A value outside what is allowed; nothing was stored.
+
+    `position` counts the characters of the text at `path`, from 0, to where it is wrong.
+    """
 
     code = "VALIDATION"
+    details: ClassVar[Mapping[str, str]] = {"position": "position"}
+    position: int | None = None
 
 
 class PayloadTooLarge(RunstoneError):

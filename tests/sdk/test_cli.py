@@ -49,6 +49,26 @@ def test_runs_are_listed(two_runs: list[str], capsys: pytest.CaptureFixture[str]
     assert "FINISHED" in oldest
 
 
+def test_runs_are_found_in_order(two_runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    among = f"(id = '{two_runs[0]}' OR id = '{two_runs[1]}')"
+
+    assert main(["runs", "--where", f"{among} AND params.C < 1", "--order-by", "params.C"]) == 0
+    both = lines(capsys.readouterr().out)[1:]
+    assert main(["runs", "--where", f"{among} AND params.C > 1"]) == 0
+    none = capsys.readouterr().out
+
+    assert [line.split()[0] for line in both] == two_runs
+    assert none == "No such runs.\n"
+
+
+def test_a_wrong_filter_is_one_line_that_says_where(real: "Server", capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", "--where", "creatdAt > '-7d'"]) == 1
+
+    assert capsys.readouterr().err == (
+        "error: select.where, character 1: there is no field creatdAt - did you mean createdAt?\n"
+    )
+
+
 def test_a_run_is_shown(two_runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", two_runs[0]]) == 0
 

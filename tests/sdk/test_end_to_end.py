@@ -99,6 +99,11 @@ def test_runs_are_listed_and_compared(experiment: str) -> None:
     assert [run.id for run in runstone.runs(experiment=experiment)] == ids[::-1]
     assert [run.id for run in runstone.runs(experiment=experiment, limit=1)] == ids[1:]
     assert runstone.runs(experiment=experiment, statuses=["RUNNING"]) == []
+    assert [run.id for run in runstone.runs(experiment=experiment, where="params.C < 0.3")] == ids[:1]
+    assert [run.id for run in runstone.runs(experiment=experiment, order_by="metrics.accuracy ASC")] == ids
+    with pytest.raises(runstone.Invalid) as caught:
+        runstone.runs(experiment=experiment, where="params.C < 0.3", order_by=["params.C DESC", "params.C up"])
+    assert (caught.value.path, caught.value.position) == ("orderBy[1].text", 9)
     compared = runstone.compare(ids)
     assert [run.id for run in compared.runs] == ids
     assert {row.key: (row.differs, row.values) for row in compared.params} == {
@@ -200,6 +205,8 @@ async def test_the_async_client_does_the_same(experiment: str, tmp_path: Path) -
         record = await client.run(run.id)
         assert record.metrics["loss"].last == 1.0
         assert [one.id for one in await client.runs(experiment=experiment)] == [run.id]
+        found = await client.runs(experiment=experiment, where="status = 'FINISHED'", order_by=["createdAt DESC"])
+        assert [one.id for one in found] == [run.id]
         path = await client.download(run.id, "x.txt", to=tmp_path / "down")
         assert path.read_text() == "hello"
         assert client.requests >= 7
