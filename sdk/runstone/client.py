@@ -274,7 +274,8 @@ class Client:
     ) -> Export:
         """Have runs of a project written as Parquet files; the same `export_id` again is the same export.
 
-        Those that satisfy `where`, as in `runs`. `tables` are some of runs, params, metrics, points, tags, inputs, artifacts and packages; None is all of them.
+        Those that satisfy `where`, as in `runs`. `tables` are some of runs, params, metrics, points, tags, inputs,
+        artifacts and packages; None is all of them.
         Raises `NotFound`, `Invalid`, `QuotaExceeded`.
         """
         select = await self._selected(project, experiment, statuses)
