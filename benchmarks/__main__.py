@@ -9,7 +9,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from benchmarks import bulk, compaction, large, lifecycle, live, memory, peers, reading, report, server, storage
+from benchmarks import (
+    bulk,
+    compaction,
+    finding,
+    large,
+    lifecycle,
+    live,
+    memory,
+    peers,
+    reading,
+    report,
+    server,
+    storage,
+)
 from benchmarks.bench import Bench
 from benchmarks.load import generating
 from benchmarks.report import Section
@@ -28,6 +41,7 @@ SUBJECTS: Final[dict[str, Measure]] = {
     "reading": reading.measure,
     "compaction": compaction.measure,
     "large": large.measure,
+    "finding": finding.measure,
     "memory": memory.measure,
 }
 

@@ -105,7 +105,11 @@ class Server:
 
     async def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """The data of the answer. Raises `Refused`."""
-        return data_of(await self._client.ask(self.request(query, **variables)))
+        return data_of(await self.answer(self.request(query, **variables)))
+
+    async def answer(self, request: bytes) -> bytes:
+        """The body of the answer, as it came. Raises `Refused`."""
+        return await self._client.ask(request)
 
     async def create_run(self, name: str = "bench", **more: Any) -> str:
         """The id of a new run."""
