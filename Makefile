@@ -21,6 +21,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@sh deploy/with_python.sh deploy/install.py
 	@touch $@
 
+# The tests start a hundred processes. Where Python is told to keep no bytecode, each would compile everything anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(INSTALLED) dashboard browser ## Run the tests on real services; ARGS="-k name" runs some
 	$(PYTHON) -P -m pytest $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90)
 
