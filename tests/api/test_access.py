@@ -149,6 +149,9 @@ async def things(client: Client) -> dict[str, str]:
         }
     """
     [upload] = (await client.ask(create_uploads, input={"runId": run_id, "files": files}))["createUploads"]["uploads"]
+    export_id = new_id()
+    start_export = "mutation ($input: StartExportInput!) { startExport(input: $input) { __typename } }"
+    await client.ask(start_export, input={"id": export_id, "select": {"projectId": run["project"]["id"]}})
     return {
         "projectId": run["project"]["id"],
         "projectName": run["project"]["name"],
@@ -158,6 +161,7 @@ async def things(client: Client) -> dict[str, str]:
         "id": run_id,
         "artifactId": upload["artifact"]["id"],
         "uploadId": upload["id"],
+        "exportId": export_id,
         "baselineId": run_id,
         "parentId": run_id,
     }
@@ -180,13 +184,14 @@ def told(answer: dict[str, Any], things: dict[str, str]) -> str:
 OF_PROJECT = """
     select (select count(*) from run where project_id = $1),
         (select count(*) from experiment where project_id = $1),
-        (select count(*) from param join run on run.id = run_id where project_id = $1),
-        (select count(*) from tag join run on run.id = run_id where project_id = $1),
-        (select count(*) from run_input join run on run.id = run_id where project_id = $1),
-        (select count(*) from writer join run on run.id = run_id where project_id = $1),
+        (select count(*) from param join run on run.id = run_id where run.project_id = $1),
+        (select count(*) from tag join run on run.id = run_id where run.project_id = $1),
+        (select count(*) from run_input join run on run.id = run_id where run.project_id = $1),
+        (select count(*) from writer join run on run.id = run_id where run.project_id = $1),
+        (select count(*) from export where project_id = $1),
         (select string_agg(artifact.state, '') from artifact where project_id = $1),
         (select string_agg(attempt.status || heartbeat_at::text, '') from attempt
-            join run on run.id = run_id where project_id = $1)
+            join run on run.id = run_id where run.project_id = $1)
 """
 
 
@@ -199,13 +204,13 @@ async def test_foreign_things_look_missing_in_every_field(
     for name, field in operations(kind):
         if name == "createProject":  # the name of a project is taken for everybody, and that is all it tells
             continue
-        for focus in ("runId", "artifactId", "experimentId", "projectId"):
+        for focus in ("runId", "artifactId", "experimentId", "projectId", "exportId"):
             foreign, missing = dict(things), dict(nobodys)
             foreign["id"], missing["id"] = things[focus], nobodys[focus]
             text = document(kind, name, field)
             fields_given = [arguments(field, Sample(each)) for each in (foreign, missing)]
             for each in fields_given:
-                if name == "createRun":
+                if name in {"createRun", "startExport"}:
                     each["input"]["id"] = new_id()
             answers = [(await stranger.post(text, **each)).json() for each in fields_given]
             shown = [told(answers[0], foreign), told(answers[1], missing)]
