@@ -29,8 +29,12 @@ SHARED_AT_ONCE: Final = 1_000
 REDIS_S: Final = 2.0
 RETRY_S: Final = 5.0  # until a Redis that does not answer is asked again
 
-READING: Final = 2.0  # what a character of a document costs that was not read lately
-SHORT: Final = 4_096  # characters of a document that is read for any token: those of trainings are as short
+READING: Final = 5.0  # what a character of a document costs that was not read lately,
+READING_CHARACTERS: Final = 8_192  # up to here: no document that has more is read to its end
+READING_PER_S: Final = 50_000.0  # for each token in each process: a twentieth of a core
+READING_AT_ONCE: Final = 1_000_000.0
+SHORT: Final = 4_096  # characters of a document that is read also then, because a training may need it,
+SHORT_PER_S: Final = 2.0  # so often: it has few, and waits for each
 
 COSTLY: Final = 200_000
 COSTLY_AT_ONCE: Final = 2
@@ -46,10 +50,12 @@ class RateLimited(RunstoneError):
     code = Code.RATE_LIMITED
     retryable = True
 
-    def __init__(self, message: str, *, limit: str, retry_after_s: int, cost: dict[str, Any]) -> None:
-        super().__init__(message, limit=limit, hint=f"ask again in {retry_after_s} seconds, or for less at a time")
+    def __init__(
+        self, message: str, *, limit: str, retry_after_s: int, hint: str = "ask for less at a time", **more: Any
+    ) -> None:
+        super().__init__(message, limit=limit, hint=f"wait {retry_after_s} seconds; {hint}")
         self.retry_after_s = retry_after_s
-        self.more = {"retryAfterSeconds": retry_after_s, "cost": cost}
+        self.more = {"retryAfterSeconds": retry_after_s, **more}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +77,47 @@ class Bill:
         }
 
 
-class Budgets:
-    """What tokens have left. A budget fills up by itself within a minute.
+class Buckets:
+    """A bucket for each token, which fills up by itself; kept is when each is full again."""
 
-    What was spent is kept as the time that the budget needs to be full again.
-    """
+    def __init__(self, per_s: float, most: float) -> None:
+        self._per_s = per_s
+        self._fill_s = most / per_s
+        self._full_at: dict[str, float] = {}
+
+    def left(self, token_id: str) -> float:
+        """What is in it now."""
+        return (self._fill_s - self._empty_s(token_id)) * self._per_s
+
+    def wait_s(self, token_id: str, amount: float) -> float:
+        """How long until it has so much; zero when it has, or has all that it can have."""
+        return max(0.0, self._empty_s(token_id) + min(amount / self._per_s, self._fill_s) - self._fill_s)
+
+    def take(self, token_id: str, amount: float) -> None:
+        """Take so much, or all that there is."""
+        self.fill(token_id, self._empty_s(token_id) + amount / self._per_s)
+        if len(self._full_at) > TOKENS_KEPT:  # those that are the emptiest stay
+            self._full_at = dict(sorted(self._full_at.items(), key=lambda item: item[1])[TOKENS_KEPT // 2 :])
+
+    def fill(self, token_id: str, after_s: float) -> None:
+        """Let it be full after this time."""
+        self._full_at[token_id] = time.monotonic() + min(after_s, self._fill_s)
+
+    def _empty_s(self, token_id: str) -> float:
+        return max(0.0, self._full_at.get(token_id, 0.0) - time.monotonic())
+
+
+class Budgets:
+    """What tokens have left, for queries and for reading documents."""
 
     def __init__(self, redis: Redis, per_minute: int, cost_max: int) -> None:
         self._redis = redis
         self._cost_max = cost_max
         self._per_minute = per_minute
-        self._full_at: dict[str, float] = {}
-        self._unshared: dict[str, float] = {}  # seconds spent that other processes do not know of
+        self._buckets = Buckets(per_minute / MINUTE_S, per_minute)
+        self._reading = Buckets(READING_PER_S, READING_AT_ONCE)
+        self._short = Buckets(SHORT_PER_S, 1.0)
+        self._unshared: dict[str, float] = {}  # what other processes do not know of
         self._has_news = asyncio.Event()
 
     def bill(self, token_id: str, cost: "Cost", variables: dict[str, Any] | None) -> Bill:
@@ -95,49 +130,38 @@ class Budgets:
 
     def remaining(self, token_id: str) -> int:
         """What the token may spend now."""
-        return max(0, int(self._per_minute * (1 - self._empty_s(token_id) / MINUTE_S)))
+        return int(self._buckets.left(token_id))
 
     def spend(self, token_id: str, cost: int) -> None:
         """Spend so much. Raises `RateLimited` when the token has less."""
-        if self.remaining(token_id) < min(cost, self._per_minute):
-            wait_s = self._empty_s(token_id) + self._seconds(cost) - MINUTE_S
+        wait_s = self._buckets.wait_s(token_id, cost)
+        if wait_s > 0:
             raise RateLimited(
                 "this token has spent its budget for queries",
                 limit=f"{self._per_minute:,} of cost a minute",
-                retry_after_s=max(1, ceil(wait_s)),
+                retry_after_s=ceil(wait_s),
                 cost={"requested": cost, "allowed": self._per_minute, "remaining": self.remaining(token_id)},
             )
-        self.charge(token_id, cost)
+        self._buckets.take(token_id, cost)
+        if len(self._unshared) < TOKENS_KEPT:
+            self._unshared[token_id] = self._unshared.get(token_id, 0.0) + cost
+        self._has_news.set()
 
     def read(self, token_id: str, text: str) -> None:
-        """Spend what it costs to read a document. Raises `RateLimited` when it is long and the token has nothing."""
-        cost = int(min(len(text), SHORT) * READING)
-        if len(text) > SHORT:
-            self.spend(token_id, cost)
-        else:
-            self.charge(token_id, cost)
-
-    def charge(self, token_id: str, cost: float) -> None:
-        """Spend so much, also when there is less."""
-        spent_s = min(self._seconds(cost), MINUTE_S)
-        self._full_at[token_id] = time.monotonic() + min(self._empty_s(token_id) + spent_s, MINUTE_S)
-        self._unshared[token_id] = min(self._unshared.get(token_id, 0.0) + spent_s, MINUTE_S)
-        self._has_news.set()
-        if len(self._full_at) > TOKENS_KEPT:
-            self._forget()
-
-    def _seconds(self, cost: float) -> float:
-        return cost / self._per_minute * MINUTE_S
-
-    def _empty_s(self, token_id: str) -> float:
-        """How long the budget needs to be full again."""
-        return max(0.0, self._full_at.get(token_id, 0.0) - time.monotonic())
-
-    def _forget(self) -> None:
-        """Keep those of tokens that spend the most."""
-        kept = sorted(self._full_at.items(), key=lambda item: item[1])[TOKENS_KEPT // 2 :]
-        self._full_at = dict(kept)
-        self._unshared = {token_id: self._unshared[token_id] for token_id, _ in kept if token_id in self._unshared}
+        """Spend what reading a new document costs. Raises `RateLimited`; of short ones only when they come too fast."""
+        cost = min(len(text), READING_CHARACTERS) * READING
+        wait_s = self._reading.wait_s(token_id, cost)
+        if wait_s > 0 and len(text) <= SHORT:
+            wait_s = self._short.wait_s(token_id, 1.0)
+            self._short.take(token_id, 0.0 if wait_s else 1.0)
+        if wait_s > 0:
+            raise RateLimited(
+                "this token sends too many documents that the server does not know",
+                limit=f"{READING_PER_S / READING:,.0f} characters a second",
+                retry_after_s=ceil(wait_s),
+                hint="send the same documents again, with other variables",
+            )
+        self._reading.take(token_id, cost)
 
     async def share(self) -> None:
         """Tell other processes what was spent here, and learn what was spent there, for ever."""
@@ -156,21 +180,21 @@ class Budgets:
     async def _share(self) -> None:
         told = dict(list(self._unshared.items())[:SHARED_AT_ONCE])
         async with self._redis.pipeline(transaction=False) as pipeline:
-            for token_id, spent_s in told.items():
-                pipeline.eval(SPEND, 1, f"runstone:spent:{token_id}", str(spent_s), str(MINUTE_S))
+            for token_id, spent in told.items():
+                spent_s = spent / self._per_minute * MINUTE_S
+                pipeline.eval(SPEND, 1, f"runstone:spent:{token_id}", f"{spent_s:.6f}", f"{MINUTE_S}")
             answers = await pipeline.execute()
-        now = time.monotonic()
-        for (token_id, spent_s), empty_s in zip(told.items(), answers, strict=True):
-            left_s = self._unshared.get(token_id, 0.0) - spent_s
-            self._unshared.pop(token_id, None)
-            if left_s > 0:
-                self._unshared[token_id] = left_s
-            self._full_at[token_id] = max(self._full_at.get(token_id, 0.0), now + float(empty_s))
+        for (token_id, spent), empty_s in zip(told.items(), answers, strict=True):
+            since = self._unshared.pop(token_id) - spent  # what was spent while we asked
+            self._buckets.fill(token_id, float(empty_s))
+            self._buckets.take(token_id, since)
+            if since > 0:
+                self._unshared[token_id] = since
         if self._unshared:
             self._has_news.set()
 
 
-# The same sum in Redis, by its clock: adds what was spent, and says how long the budget needs to be full again.
+# The same in Redis, by its clock: adds what was spent, and says how long the bucket needs to be full again.
 SPEND: Final = """
     local clock = redis.call('TIME')
     local now = clock[1] + clock[2] / 1000000

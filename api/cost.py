@@ -47,6 +47,7 @@ from api.limits import TooComplex
 from api.prices import (
     ALONE,
     CELL,
+    FIRST_OR_LAST,
     MUTATION,
     PRICES,
     STATEMENT,
@@ -54,7 +55,6 @@ from api.prices import (
     UNLISTED_USUAL,
     Price,
     Size,
-    first_or_last,
     usual,
 )
 
@@ -335,7 +335,7 @@ def price_of(type_name: str, name: str, definition: GraphQLField) -> Price:
     if type_name.endswith("Connection") and name in ("nodes", "edges"):
         return Price(is_paged=True)
     if definition.args.keys() & {"first", "last"}:
-        return Price(STATEMENT, page=first_or_last)
+        return Price(STATEMENT, page=FIRST_OR_LAST)
     if name == "totalCount":
         return Price(STATEMENT)
     return Price(items=usual(UNLISTED_USUAL)) if _is_list(definition) else Price()
@@ -369,22 +369,38 @@ def _priced(price: Price, bound: Callable[[Size], "Factor | float"], below: Meas
 
 def _bound(definition: GraphQLField | None, given: "tuple[ArgumentNode, ...]", size: Size) -> "Factor | float":
     """The size with the arguments of the document: a number, or what makes one of the variables."""
-    defaults = {
-        name: argument.default_value
-        for name, argument in (definition.args.items() if definition else ())
-        if argument.default_value is not Undefined
-    }
-    nodes = {argument.name.value: argument.value for argument in given}
-    varying = {name: node for name, node in nodes.items() if _has_variable(node)}
-    fixed = {**defaults, **{name: value_from_ast_untyped(node) for name, node in nodes.items() if name not in varying}}
+    fixed: dict[str, Any] = {}
+    varying: list[tuple[str, Callable[[Values], Any]]] = []
+    for name in size.arguments:
+        defined = definition.args.get(name) if definition else None
+        fixed[name] = defined.default_value if defined else Undefined
+    for argument in given:
+        if argument.name.value not in fixed:
+            continue
+        if _has_variable(argument.value):
+            varying.append((argument.name.value, _reader(argument.value)))
+        else:
+            fixed[argument.name.value] = value_from_ast_untyped(argument.value)
     if not varying:
-        return float(size(fixed))
+        return float(size.count(fixed))
 
     def factor(values: Values) -> float:
-        found = {name: value_from_ast_untyped(node, values) for name, node in varying.items()}
-        return size({**fixed, **{name: value for name, value in found.items() if value is not Undefined}})
+        arguments = dict(fixed)
+        for name, read in varying:
+            value = read(values)
+            if value is not Undefined:
+                arguments[name] = value
+        return size.count(arguments)
 
     return factor
+
+
+def _reader(node: ValueNode) -> Callable[[Values], Any]:
+    """What gives the value at this place of the document; `Undefined` where a variable is not given."""
+    if isinstance(node, VariableNode):
+        name = node.name.value
+        return lambda values: values.get(name, Undefined)
+    return lambda values: value_from_ast_untyped(node, values)
 
 
 def _has_variable(node: ValueNode) -> bool:

@@ -5,7 +5,6 @@ length, its tokens and brackets before it is parsed, its parts before it is vali
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
@@ -60,6 +59,7 @@ TOKEN: Final = re.compile(
     r"|-?[0-9][0-9A-Za-z.+-]*|\.\.\.|[!$&()\[\]{}:=@|?])",
     re.DOTALL,
 )
+CONTAINERS: Final = frozenset({dict, list})
 STEPS: Final = {"{": 1, "[": 1, "(": 1, "}": -1, "]": -1, ")": -1}
 
 
@@ -78,10 +78,11 @@ def check_variables(variables: dict[str, Any] | None) -> None:
     while level:
         depth += 1
         VALUES_DEPTH.check(depth)
-        values += sum(map(len, level))
-        VALUES.check(values)
-        level = [value for outer in level for value in _inside(outer) if type(value) in (dict, list)]
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    return value.values() if type(value) is dict else value
+        inner: list[Any] = []
+        for outer in level:
+            inside = outer.values() if type(outer) is dict else outer
+            values += len(inside)
+            VALUES.check(values)
+            if not CONTAINERS.isdisjoint(map(type, inside)):
+                inner += [value for value in inside if type(value) in CONTAINERS]
+        level = inner

@@ -13,7 +13,6 @@ from api.connections import FIRST_MAX
 from api.selections import SELECTED_MAX
 
 Arguments: TypeAlias = Mapping[str, Any]  # of a field: as given, else the schema's defaults
-Size: TypeAlias = Callable[[Arguments], float]
 
 CELL: Final = 0.1  # an entry of a list of plain values, or of a column
 STATEMENT: Final = 300.0
@@ -21,6 +20,14 @@ COUNT: Final = 10_000.0  # counting all that a list has
 MUTATION: Final = 10_000.0
 PAGE_USUAL: Final = 50
 UNLISTED_USUAL: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many items there are, by these of the field's arguments."""
+
+    count: Callable[[Arguments], float]
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,49 +40,43 @@ class Price:
     is_paged: bool = False  # as many items as the page has that it belongs to
 
 
-def usual(count: float) -> Size:
+def usual(count: int) -> Size:
     """As many as there usually are."""
-    return lambda _: count
+    return Size(lambda _: count)
 
 
-def length(name: str, most: int = SELECTED_MAX) -> Size:
+def length(name: str) -> Size:
     """As many as the argument has values."""
-
-    def size(arguments: Arguments) -> float:
-        given = arguments.get(name)
-        return float(min(max(1, len(given)), most)) if isinstance(given, list) else 1.0
-
-    return size
+    return Size(lambda arguments: _length(arguments.get(name)), (name,))
 
 
-def number(name: str, absent: int, most: int) -> Size:
-    """The number in the argument. More than `most` are refused by the field itself, in words that fit."""
+def number(*names: str, absent: int, most: int) -> Size:
+    """The number in one of the arguments. More than `most` are refused by the field itself, in words that fit."""
 
-    def size(arguments: Arguments) -> float:
-        given = arguments.get(name)
-        return float(min(max(1, given), most)) if type(given) is int else float(absent)
+    def count(arguments: Arguments) -> float:
+        given = [value for name in names if type(value := arguments.get(name)) is int]
+        return min(max(1, *given), most) if given else absent
 
-    return size
-
-
-def first_or_last(arguments: Arguments) -> float:
-    """As many as a page is asked to have."""
-    return max(number(name, 0, FIRST_MAX)(arguments) for name in ("first", "last")) or float(PAGE_USUAL)
-
-
-def selected(arguments: Arguments) -> float:
-    """As many runs as the selection names, else as many as one may have."""
-    select = arguments.get("select")
-    if not isinstance(select, dict) or select.get("runIds") is None:
-        return float(SELECTED_MAX)
-    return length("runIds")(select)
+    return Size(count, names)
 
 
 def product(one: Size, other: Size) -> Size:
     """Each with each."""
-    return lambda arguments: one(arguments) * other(arguments)
+    return Size(lambda arguments: one.count(arguments) * other.count(arguments), (*one.arguments, *other.arguments))
 
 
+def _length(given: Any) -> int:
+    return max(1, len(given)) if isinstance(given, list) else 1
+
+
+def _selected(arguments: Arguments) -> float:
+    select = arguments.get("select")
+    named = select.get("runIds") if isinstance(select, dict) else None
+    return SELECTED_MAX if named is None else min(_length(named), SELECTED_MAX)
+
+
+FIRST_OR_LAST: Final = number("first", "last", absent=PAGE_USUAL, most=FIRST_MAX)
+SELECTED: Final = Size(_selected, ("select",))  # as many runs as it names, else as many as a selection may have
 PAGED: Final = Price(is_paged=True)
 POINTS: Final = number("maxPoints", absent=1_000, most=100_000)
 
@@ -104,8 +105,8 @@ PRICES: Final[Mapping[str, Price]] = {
     "Project.metricGoals": Price(STATEMENT, usual(10)),
     "Project.metricGoalHistory": Price(STATEMENT, usual(50)),
     # runs
-    "Query.runs": Price(2_000, page=first_or_last),
-    "Experiment.runs": Price(2_000, page=first_or_last),
+    "Query.runs": Price(2_000, page=FIRST_OR_LAST),
+    "Experiment.runs": Price(2_000, page=FIRST_OR_LAST),
     "RunConnection.totalCount": Price(COUNT),
     "Run.ancestors": Price(STATEMENT, usual(3)),
     "Run.descendantCount": Price(STATEMENT),
@@ -117,17 +118,17 @@ PRICES: Final[Mapping[str, Price]] = {
     "Source.argv": Price(items=usual(20)),
     "Environment.gpus": Price(items=usual(8)),
     "Environment.packages": Price(items=usual(200)),
-    "Artifact.download": Price(100),
+    "Artifact.download": Price(20),
     "FilterCheck.suggestions": Price(items=usual(20)),
     # series
-    "Query.series": Price(STATEMENT, product(selected, length("keys")), page=POINTS),
+    "Query.series": Price(STATEMENT, product(SELECTED, length("keys")), page=POINTS),
     "Series.steps": PAGED,
     "Series.times": PAGED,
     "Series.x": PAGED,
     "Series.values": PAGED,
     "Series.attempts": PAGED,
     # comparisons: by key, and for each key as many values as there are runs
-    "Query.compareRuns": Price(STATEMENT, page=selected),
+    "Query.compareRuns": Price(STATEMENT, page=SELECTED),
     "RunComparison.runs": PAGED,
     "RunComparison.runIds": PAGED,
     "RunComparison.totalKeys": Price(COUNT),
@@ -140,7 +141,7 @@ PRICES: Final[Mapping[str, Price]] = {
     "RunComparison.environment": Price(STATEMENT, usual(200)),
     "RunComparison.inputs": Price(STATEMENT, usual(10)),
     "RunComparison.metrics": Price(STATEMENT, usual(100)),
-    "RunComparison.artifacts": Price(STATEMENT, usual(20)),
+    "RunComparison.artifacts": Price(STATEMENT, usual(10)),
     "ComparedParam.values": PAGED,
     "ComparedParam.types": PAGED,
     "ComparedText.values": PAGED,
@@ -180,7 +181,7 @@ PRICES: Final[Mapping[str, Price]] = {
     # exports
     "Export.tables": Price(items=usual(8)),
     "Export.files": Price(items=usual(20)),
-    "ExportFile.download": Price(100),
+    "ExportFile.download": Price(20),
     # mutations, and their payloads
     "Mutation.startExport": Price(100_000),
     "FinishRunPayload.failed": Price(items=usual(10)),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from benchmarks import (
+    abuse,
     bulk,
     compaction,
     finding,
@@ -42,6 +43,7 @@ SUBJECTS: Final[dict[str, Measure]] = {
     "compaction": compaction.measure,
     "large": large.measure,
     "finding": finding.measure,
+    "abuse": abuse.measure,
     "memory": memory.measure,
 }
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from graphql import (
     GraphQLField,
@@ -31,6 +32,7 @@ from db.errors import Unavailable
 from db.pool import Pool
 from runstone import errors, operations
 from settings import Settings
+from tests.api.test_compare import COMPARE
 from tests.api.test_http import client_of
 from tests.conftest import Client, Server, new_id
 from tests.watching import watching
@@ -120,6 +122,13 @@ def legitimate() -> Iterator[tuple[str, str, dict[str, Any]]]:
         """{ runs(first: 100) { totalCount
           nodes { id name params { nodes { key value } } metrics { nodes { key last min max } } } } }""",
         {},
+    )
+    yield "everything compared", COMPARE, largest
+    yield (
+        "1,000 runs x 70 columns",
+        """query ($columns: [RunColumn!]!) { runFrame(columns: $columns, first: 1000) {
+          ids columns { cells } } }""",
+        {"columns": [{"area": "PARAM", "key": str(number)} for number in range(70)]},
     )
     yield (
         "1,000 series of 500 points",
@@ -267,15 +276,32 @@ async def test_a_token_has_a_budget_that_trainings_do_not_need(
         assert isinstance(known, errors.RateLimited)
         assert known.retryable
 
-        long = {"query": VIEWER + " #" + "x" * 5_000}
-        for _ in range(100):
-            answer = await http.post("/graphql", json={"query": long["query"] + "x"}, headers=headers)
-        assert answer.status_code == 429, "nor are long documents read for it"
         point = {"runId": run_id, "points": [{"key": "loss", "value": 0.5}]}
         logged = await http.post("/graphql", json={"query": LOG, "variables": {"input": point}}, headers=headers)
         assert logged.json()["data"]["logMetrics"]["__typename"] == "LogMetricsPayload"
         others = {"Authorization": f"Bearer {stranger.token}"}
         assert (await http.post("/graphql", json=page, headers=others)).status_code == 200
+
+
+async def test_a_token_that_sends_ever_new_documents_waits_but_a_training_goes_on(
+    server: Server, client: Client
+) -> None:
+    run_id = await client.create_run()
+    headers = {"Authorization": f"Bearer {client.token}"}
+    filling = "#" + "x" * 8_000
+    async with client_of(server.settings) as http:
+
+        async def ask(query: str, **variables: Any) -> httpx.Response:
+            return await http.post("/graphql", json={"query": query, "variables": variables}, headers=headers)
+
+        answers = [await ask(f"{VIEWER} {filling}{number}") for number in range(40)]
+        assert [answers[0].status_code, answers[-1].status_code] == [200, 429]
+        [error] = answers[-1].json()["errors"]
+        assert (error["extensions"]["code"], error["extensions"]["retryable"]) == ("RATE_LIMITED", True)
+        assert (await ask(f"{VIEWER} {filling}0")).status_code == 200, "the server knows it"
+        point = {"runId": run_id, "points": [{"key": "loss", "value": 0.5}]}
+        logged = await ask(LOG, input=point)
+        assert logged.json()["data"]["logMetrics"]["__typename"] == "LogMetricsPayload"
 
 
 async def test_ten_mutations_cost_ten_times_one(server: Server, client: Client) -> None:
@@ -296,9 +322,9 @@ async def test_processes_share_budgets_through_redis(server: Server) -> None:
     token_id = new_id()
     async with Redis.from_url(server.settings.redis_url) as redis:
         here, there = (Budgets(redis, 6_000, ALLOWED) for _ in range(2))
-        here.charge(token_id, 4_000)
+        here.spend(token_id, 4_000)
         await here._share()
-        there.charge(token_id, 1_000)
+        there.spend(token_id, 1_000)
         assert there.remaining(token_id) >= 4_900, "it does not know yet"
         await there._share()
         assert 900 <= there.remaining(token_id) <= 2_000
