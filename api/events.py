@@ -124,9 +124,12 @@ async def _start(pool: Pool, cursor_key: bytes, after: str | None) -> int:
 
 
 def _chosen(select: RunSelection | None) -> Selection:
-    if select is not None and select.statuses is not None:
-        raise Invalid("events cannot be selected by the state of their run", path="select.statuses")
-    return Selection() if select is None else select.checked()
+    if select is None:
+        return Selection()
+    for name, given in (("statuses", select.statuses), ("filter", select.filter), ("where", select.where)):
+        if given is not None:
+            raise Invalid("events cannot be selected by the state of their run", path=f"select.{name}")
+    return select.checked()
 
 
 def _is_in(selection: Selection, event: Event) -> bool:
@@ -135,6 +138,7 @@ def _is_in(selection: Selection, event: Event) -> bool:
         selection.project_id in (None, run.project_id)
         and (selection.experiment_ids is None or run.experiment_id in selection.experiment_ids)
         and (selection.run_ids is None or run.id in selection.run_ids)
+        and (selection.ancestor_id is None or selection.ancestor_id in run.ancestor_ids)
     )
 
 

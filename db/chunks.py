@@ -15,7 +15,7 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 
-from db import packing, summaries, tallies
+from db import packing, standings, summaries, tallies
 from db.blocks import content_sha256
 from db.packing import Ints, Matrix
 from db.pool import Conn, Connection, Pool
@@ -111,6 +111,7 @@ async def compact(pool: Pool, run_ids: Sequence[UUID]) -> int:
         chunks, tally_rows = await asyncio.to_thread(_compacted, streams, absorbed, known)
         await _replace(conn, streams, absorbed, chunks)
         await conn.execute(PUT_TALLIES, *_columns(tally_rows))
+        await standings.put(conn, {stream.run_id for stream in streams})
     return sum(len(stream.fresh.seqs) for stream in streams)
 
 

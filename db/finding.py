@@ -6,10 +6,10 @@ from typing import Final
 
 import asyncpg
 
-from db import filters
+from db import filters, standings
 from db.access import Role, Scope
-from db.conditions import Condition, Order
-from db.filters import Plan, Question, Reach, Span, Statement
+from db.conditions import Area, Condition, Order, fields_of
+from db.filters import Live, Plan, Question, Reach, Span, Statement
 from db.pool import Connection, Pool
 
 PROBED_MAX: Final = 16_000  # runs of a condition that are counted
@@ -19,7 +19,8 @@ WALKED_MAX: Final = 20_000  # runs that are looked at in the order of an index b
 ALL: Final = 2**62  # to walk on to the end
 
 # Every statement here says itself how it wants to be run. What is left open is taken as if the tables were large.
-SETTINGS: Final = """
+BEGIN: Final = """
+    begin transaction isolation level repeatable read, read only;
     set local jit = off; set local max_parallel_workers_per_gather = 0; set local work_mem = '32MB';
     set local enable_seqscan = off; set local enable_sort = off; set local enable_mergejoin = off;
     set local enable_memoize = off;
@@ -37,16 +38,22 @@ def reach_of(scope: Scope, project_id: object = None) -> Reach:
 @asynccontextmanager
 async def one_view(pool: Pool) -> AsyncIterator[Connection]:
     """A connection on which all statements see the same."""
-    async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-        await conn.execute(SETTINGS)
-        yield conn
+    async with pool.acquire() as conn:
+        try:
+            await conn.execute(BEGIN)  # in one message, which asyncpg's own transactions cannot do
+            yield conn
+        finally:
+            await conn.execute("rollback")
 
 
 async def question(
-    conn: Connection, reach: Reach, conditions: Sequence[Condition], orders: Sequence[Order] = ()
+    conn: Connection, scope: Scope, reach: Reach, conditions: Sequence[Condition], orders: Sequence[Order] = ()
 ) -> Question:
     """What is asked, with the numbers that its metrics have now."""
-    return Question(reach, tuple(conditions))
+    fields = [order.field for order in orders] + [field for one in conditions for field in fields_of(one)]
+    keys = {field.key for field in fields if field.area is Area.METRIC}
+    run_ids, rows = await standings.of_live(conn, scope, reach.projects, keys) if keys else ([], [])
+    return Question(reach, tuple(conditions), Live(run_ids, rows) if run_ids else None)
 
 
 async def _fetch(conn: Connection, sql: Statement) -> list[asyncpg.Record]:
@@ -55,18 +62,23 @@ async def _fetch(conn: Connection, sql: Statement) -> list[asyncpg.Record]:
 
 async def count(conn: Connection, question: Question) -> int:
     """How many runs there are to find."""
-    sizes = await _sizes(conn, question)
-    [row] = await _fetch(conn, filters.counted(question, _looking(question, sizes)))
+    plan = Plan()
+    if question.conditions and not await _are_few(conn, question.reach):
+        plan = _looking(question, await _sizes(conn, question))
+    [row] = await _fetch(conn, filters.counted(question, plan))
     return int(row[0])
 
 
 async def page(conn: Connection, question: Question, orders: Sequence[Order], span: Span) -> list[asyncpg.Record]:
     """Rows of `run` with their places as `c0` and so on, in order."""
-    if not filters.is_walkable(orders):
+    is_walkable = filters.is_walkable(orders)
+    if not question.conditions:
+        return await _listed(conn, question, orders, span, Plan(walked=ALL) if is_walkable else Plan())
+    if await _are_few(conn, question.reach):
+        return await _listed(conn, question, orders, span, Plan())
+    if not is_walkable:
         plan = _looking(question, await _sizes(conn, question))
         return await _listed(conn, question, orders, span, plan)
-    if not question.conditions:
-        return await _listed(conn, question, orders, span, Plan(walked=ALL))
     rows = await _listed(conn, question, orders, span, Plan(walked=TRIED))
     if len(rows) == span.limit:
         return rows
@@ -86,6 +98,16 @@ async def _listed(
 ) -> list[asyncpg.Record]:
     rows = await _fetch(conn, filters.listed(question, orders, span, plan))
     return rows[::-1] if span.is_backward else rows
+
+
+SIZE = """
+    select count(*) from (select from run where project_id = any($1::uuid[]) limit $2) as first
+"""
+
+
+async def _are_few(conn: Connection, reach: Reach) -> bool:
+    """Whether there are so few runs that it does not matter how they are found."""
+    return int(await conn.fetchval(SIZE, reach.projects, TRIED + 1)) <= TRIED
 
 
 async def _sizes(conn: Connection, question: Question) -> dict[int, int]:

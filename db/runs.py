@@ -160,7 +160,7 @@ async def page(
     if not reach.projects:
         return []
     async with finding.one_view(pool) as conn:
-        question = await finding.question(conn, reach, selection.conditions(), orders)
+        question = await finding.question(conn, scope, reach, selection.conditions(), orders)
         rows = await finding.page(conn, question, orders, span)
     return [Placed(_run(row), tuple(row)[RUN_COLUMNS:]) for row in rows]
 
@@ -178,7 +178,7 @@ async def count(pool: Pool, scope: Scope, selection: Selection) -> int:
     if not reach.projects:
         return 0
     async with finding.one_view(pool) as conn:
-        return await finding.count(conn, await finding.question(conn, reach, selection.conditions()))
+        return await finding.count(conn, await finding.question(conn, scope, reach, selection.conditions()))
 
 
 @dataclass(frozen=True, slots=True)

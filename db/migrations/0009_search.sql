@@ -1,8 +1,10 @@
 -- Finding runs by what they logged: each param and tag has one entry in an index by its value, each metric has its
 -- numbers in a row of its own.
 
-create function project_of(run_id uuid) returns uuid language sql stable
-return (select run.project_id from run where run.id = project_of.run_id);
+create function project_of(run_id uuid) returns uuid language plpgsql stable as $$
+begin
+    return (select run.project_id from run where run.id = project_of.run_id);
+end $$;
 
 -- Rewrites the tables, which leaves nothing behind; an update would leave every row twice.
 alter table param add column project_id uuid;
@@ -23,6 +25,9 @@ create index tag_by_text on tag (project_id, key collate "C", value collate "C",
     where char_length(value) <= 100;
 create index tag_by_long_text on tag (project_id, key collate "C", left(value, 100) collate "C", run_id)
     where char_length(value) > 100;
+
+-- Who read a dataset.
+create index run_input_of_dataset on run_input (dataset_id, run_id);
 
 -- In the order of ids: where order has nothing else to go by, and runs that lack what they are ordered by.
 create index run_by_id on run (project_id, id);
@@ -89,35 +94,70 @@ create table metric (
     )
 );
 
-create trigger metric_is_of_project after insert on metric referencing new table as added
-    for each statement execute function require_project();
+-- As little_float8, ten times as fast.
+create function tallied(stats bytea, place bigint) returns double precision language plpgsql immutable as $$
+declare
+    start integer := place * 8;
+    high integer := get_byte(stats, start + 7);
+    low integer := get_byte(stats, start + 6);
+    exponent integer := ((high & 127) << 4) + (low >> 4);
+    fraction bigint := ((low & 15)::bigint << 48) + (get_byte(stats, start + 5)::bigint << 40)
+        + (get_byte(stats, start + 4)::bigint << 32) + (get_byte(stats, start + 3)::bigint << 24)
+        + (get_byte(stats, start + 2) << 16) + (get_byte(stats, start + 1) << 8) + get_byte(stats, start);
+    size double precision;
+begin
+    if exponent = 2047 and fraction <> 0 then
+        return 'NaN';
+    elsif exponent = 2047 then
+        size := 'Infinity';
+    elsif exponent = 0 then
+        size := fraction * power(2::double precision, -1074);
+    else
+        size := (fraction + (1::bigint << 52)) * power(2::double precision, exponent - 1075);
+    end if;
+    return case when high >= 128 then -size else size end;
+end $$;
+
+create temporary view read as
+select tally.run_id, run.project_id, each.key, tally.count,
+    first_step, first_attempt, first_received_ms, first_writer_id, first_seq,
+    last_step, last_attempt, last_received_ms, last_writer_id, last_seq,
+    tallied(stats, each.size + place) as first,
+    tallied(stats, 2 * each.size + place) as last,
+    nullif(tallied(stats, 3 * each.size + place), 'NaN') as min,
+    nullif(tallied(stats, 5 * each.size + place), 'NaN') as max,
+    has_others
+from (select *, count(*) over (partition by run_id) > 1 as has_others from tally) as tally
+join run on run.id = tally.run_id
+join keyset on keyset.id = tally.keyset_id
+cross join lateral (
+    select key, place - 1 as place, length(tally.stats) / 56 as size
+    from unnest(keyset.keys) with ordinality as each (key, place)
+) as each;
+
+insert into metric (run_id, key, project_id, count, first, last, min, max)
+select run_id, key, project_id, count, first, last, min, max from read where not has_others;
+
+insert into metric (run_id, key, project_id, count, first, last, min, max)
+select run_id, key, project_id, sum(count),
+    (array_agg(first order by first_step, first_attempt, first_received_ms, first_writer_id, first_seq))[1],
+    (array_agg(
+        last order by last_step desc, last_attempt desc, last_received_ms desc, last_writer_id desc, last_seq desc
+    ))[1],
+    min(min), max(max)
+from read
+where has_others
+group by run_id, key, project_id;
 
 create index metric_by_last on metric (project_id, key, last, run_id);
 create index metric_by_min on metric (project_id, key, min, run_id) where min is not null;
 create index metric_by_max on metric (project_id, key, max, run_id) where max is not null;
 
-with stored as (
-    select tally.*, key, place - 1 as place, length(tally.stats) / 56 as size
-    from tally
-    join keyset on keyset.id = tally.keyset_id
-    cross join unnest(keyset.keys) with ordinality as each (key, place)
-), read as (
-    select run_id, key, count,
-        (first_step, first_attempt, first_received_ms, first_writer_id, first_seq) as first_place,
-        (last_step, last_attempt, last_received_ms, last_writer_id, last_seq) as last_place,
-        little_float8(stats, ((size + place) * 8)::integer) as first,
-        little_float8(stats, ((2 * size + place) * 8)::integer) as last,
-        nullif(little_float8(stats, ((3 * size + place) * 8)::integer), 'NaN') as min,
-        nullif(little_float8(stats, ((5 * size + place) * 8)::integer), 'NaN') as max
-    from stored
-)
-insert into metric (run_id, key, project_id, count, first, last, min, max)
-select read.run_id, read.key, run.project_id, sum(read.count),
-    (array_agg(read.first order by read.first_place))[1], (array_agg(read.last order by read.last_place desc))[1],
-    min(read.min), max(read.max)
-from read
-join run on run.id = read.run_id
-group by read.run_id, read.key, run.project_id;
+create trigger metric_is_of_project after insert on metric referencing new table as added
+    for each statement execute function require_project();
+
+drop view read;
+drop function tallied(bytea, bigint);
 
 analyze param;
 analyze tag;
