@@ -143,8 +143,8 @@ class RunComparison:
 
     @strawberry.field(description="What they ran on; an installed package has the key `package <name>`.")
     async def environment(self, prefix: Prefix = "", only_differences: OnlyDifferences = False) -> list[ComparedText]:
-        columns = [column for column in await self._environment() if column.key.startswith(prefix)]
-        return _texts(columns, only_differences)
+        columns = (await self.parts.of(Kind.ENVIRONMENT)).columns
+        return _texts([column for column in columns if column.key.startswith(prefix)], only_differences)
 
     @strawberry.field(description="Their installed packages, by name, and what became of each against the baseline.")
     async def packages(self, prefix: Prefix = "", only_differences: OnlyDifferences = False) -> list[ComparedPackage]:
@@ -176,12 +176,6 @@ class RunComparison:
     def _ids(self) -> list[UUID]:
         return [row.id for row in self.rows]
 
-    async def _environment(self) -> list[Column]:
-        """All columns of it, by key."""
-        found: comparisons.Environments = await self.parts.of(Kind.ENVIRONMENT)
-        packages = [Column(f"package {column.key}", column.texts) for column in found.packages]
-        return sorted([*found.machines, *packages], key=lambda column: column.key)
-
     async def _goals(self, info: Info, found: Matrices) -> list[Goal | None]:
         """For each key the goal that all projects declare whose runs have it."""
         context = info.context
@@ -195,12 +189,12 @@ class RunComparison:
             self.parts.of(Kind.PARAMS),
             self.parts.of(Kind.TAGS),
             self.parts.of(Kind.SOURCE),
-            self._environment(),
+            self.parts.of(Kind.ENVIRONMENT),
             self.parts.of(Kind.INPUTS),
             self.parts.of(Kind.METRICS),
             self.parts.of(Kind.ARTIFACTS),
         )
-        columns = (params, tags, source, environment, inputs, artifacts)
+        columns = (params, tags, source, environment.columns, inputs, artifacts)
         return [*(column.differs for kind in columns for column in kind), *comparisons.differing(metrics).tolist()]
 
 

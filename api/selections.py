@@ -6,7 +6,7 @@ from uuid import UUID
 
 import strawberry
 
-from api.context import Info
+from api.context import Context, Info
 from api.filters import RunFilter
 from db import filter_texts, ids, runs
 from db.attempts import RunStatus
@@ -65,15 +65,25 @@ def _ids(texts_given: Sequence[str] | None, path: str) -> list[UUID] | None:
 async def selected(info: Info, select: RunSelection) -> list[runs.Run]:
     """The runs, in the order of the ids asked, else the newest first. Raises `Invalid`, `NotFound`."""
     context, selection = info.context, select.checked()
-    rows = await runs.first(context.pool, context.scope, selection, limit=SELECTED_MAX + 1)
+    if selection.run_ids is not None:
+        rows = await _by_ids(context, selection, selection.run_ids)
+    else:
+        rows = await runs.first(context.pool, context.scope, selection, limit=SELECTED_MAX + 1)
     if len(rows) > SELECTED_MAX:
         raise Invalid("the selection has too many runs", path="select", limit=f"{SELECTED_MAX} runs")
-    if selection.run_ids is not None:
-        found = {row.id: row for row in rows}
-        missing = [run_id for run_id in selection.run_ids if run_id not in found]
-        if missing:
-            raise NotFound(f"there is no run {missing[0]} in the selection", path="select.runIds")
-        rows = [found[run_id] for run_id in dict.fromkeys(selection.run_ids)]
     if not rows:
         raise NotFound("the selection has no runs", path="select")
     return rows
+
+
+async def _by_ids(context: Context, selection: Selection, run_ids: Sequence[UUID]) -> list[runs.Run]:
+    """The runs in the order of their ids; when nothing else is asked of them, they are only looked up."""
+    if selection == Selection(run_ids=run_ids):
+        rows = [row for row in await runs.by_ids(context.pool, context.scope, run_ids) if row]
+    else:
+        rows = await runs.first(context.pool, context.scope, selection, limit=len(run_ids))
+    found = {row.id: row for row in rows}
+    missing = [run_id for run_id in run_ids if run_id not in found]
+    if missing:
+        raise NotFound(f"there is no run {missing[0]} in the selection", path="select.runIds")
+    return [found[run_id] for run_id in dict.fromkeys(run_ids)]

@@ -7,6 +7,7 @@ text in Postgres holds.
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -31,29 +32,33 @@ RUNS_AT_ONCE: Final = 250
 Texts = list[str | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for what is worked out once
 class Column:
     """A key over the compared runs: the text in each, None where there is none."""
 
     key: str
     texts: Texts
 
-    @property
+    @cached_property
     def differs(self) -> bool:
         """Whether any two runs differ; a run without the key differs from one with."""
-        return len(set(self.texts)) > 1
+        return _differ(self.texts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ParamColumn(Column):
     """A param over the compared runs: `texts` as `db.params` has them, and the type in each run."""
 
     types: Texts
 
-    @property
+    @cached_property
     def differs(self) -> bool:
         """Whether any two runs differ; 1 and 1.0 do."""
-        return len(set(self.texts)) > 1 or len(set(self.types)) > 1
+        return _differ(self.texts) or _differ(self.types)
+
+
+def _differ(texts: Texts) -> bool:
+    return texts.count(texts[0]) < len(texts) if texts else False
 
 
 PARAMS = """
@@ -179,27 +184,34 @@ ENVIRONMENTS = """
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Environments:
     """What runs ran on; a package is a column of its own, by its name, with its versions."""
 
     machines: list[Column]
     packages: list[Column]
 
+    @cached_property
+    def columns(self) -> list[Column]:
+        """All of it, by key; a package has the key `package <name>`."""
+        packages = [Column(f"package {package.key}", package.texts) for package in self.packages]
+        return sorted([*self.machines, *packages], key=lambda column: column.key)
+
 
 async def environments(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> Environments:
     """What their newest attempts ran on: what any of them told, by key. Raises `Invalid` for too many packages."""
     rows = await _fetched(conn, "environments", ENVIRONMENTS, run_ids, *scope.sight)
-    alike: dict[str, list[int]] = {}
+    numbers: dict[str, int] = {}
+    installed = np.zeros(len(run_ids), np.int64)  # 0 is nothing
     for row in rows:
-        alike.setdefault(row["packages"], []).append(row["place"])
-    installed = [(orjson.loads(packages), places) for packages, places in alike.items()]
-    names = _new("packages", {}, {name for packages, _ in installed for name in packages}, len(run_ids))
-    columns = {name: Column(name, [None] * len(run_ids)) for name in names}
-    for packages, places in installed:
-        for name, version in packages.items():
-            _put(columns[name].texts, places, [version] * len(places))
-    return Environments(_told(rows, len(run_ids), but="packages"), _by_key(columns))
+        installed[row["place"]] = numbers.setdefault(row["packages"], len(numbers) + 1)
+    sets = [{}, *map(orjson.loads, numbers)]
+    names = _new("packages", {}, {name for packages in sets for name in packages}, len(run_ids))
+    packages = [
+        Column(name, np.array([packages.get(name) for packages in sets], object)[installed].tolist())
+        for name in sorted(names)
+    ]
+    return Environments(_told(rows, len(run_ids), but="packages"), packages)
 
 
 class PackageChange(StrEnum):

@@ -102,8 +102,8 @@ def unpacked(rows: Sequence[tuple[int, Place, Place, bytes]]) -> Tallies:
     stats = np.frombuffer(b"".join(packed for *_, packed in rows), "<i8").reshape(len(rows), 7, -1).transpose(1, 2, 0)
     return Tallies(
         np.array([count for count, *_ in rows], "<i8"),
-        np.array([_numbers(first) for _, first, _, _ in rows], "<i8").T,
-        np.array([_numbers(last) for _, _, last, _ in rows], "<i8").T,
+        _numbers([first for _, first, _, _ in rows]),
+        _numbers([last for _, _, last, _ in rows]),
         stats[0],
         stats[1].view("<f8"),
         stats[2].view("<f8"),
@@ -160,9 +160,14 @@ def _extremes(better: np.ufunc, worst: float, values: Floats, steps: Ints, start
     return np.where(none, np.nan, best), np.where(none, 0, found)
 
 
-def _numbers(place: Place) -> tuple[int, ...]:
-    """The six numbers of a place, which are in order when places are."""
-    return (place.step, place.attempt, place.received_ms, *_halves(place.writer_id), place.seq)
+def _numbers(places: Sequence[Place]) -> Ints:
+    """The six rows of numbers of places, which are in order when the places are."""
+    steps, attempts, received_ms, writer_ids, seqs = zip(*places, strict=True)
+    halves = np.frombuffer(b"".join([writer_id.bytes for writer_id in writer_ids]), ">u8").astype("<u8")
+    numbers = np.empty((6, len(places)), "<i8")
+    numbers[0], numbers[1], numbers[2], numbers[5] = steps, attempts, received_ms, seqs
+    numbers[3:5] = (halves ^ np.uint64(1 << 63)).view("<i8").reshape(-1, 2).T
+    return numbers
 
 
 def _halves(writer_id: UUID) -> tuple[int, int]:
