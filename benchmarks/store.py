@@ -8,7 +8,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -259,7 +259,22 @@ def _tables(
             "last_attempt last_received_ms last_writer_id last_seq stats",
             tally_rows,
         ),
+        (
+            "metric",
+            "run_id project_id key count first last min max",
+            [(one.id, names.project_id, *each) for one in made for each in _metrics(one)],
+        ),
     ]  # fmt: skip
+
+
+def _metrics(one: Training) -> Iterator[tuple[str, int, float, float, float | None, float | None]]:
+    """For each metric its count, first, last, least and greatest value, the last two of finite ones."""
+    finite = np.isfinite(one.values)
+    lows = np.where(finite, one.values, np.inf).min(axis=1).tolist()
+    highs = np.where(finite, one.values, -np.inf).max(axis=1).tolist()
+    firsts, lasts = one.values[:, 0].tolist(), one.values[:, -1].tolist()
+    for key, first, last, low, high in zip(KEYS, firsts, lasts, lows, highs, strict=True):
+        yield key, STEPS, first, last, *((low, high) if low <= high else (None, None))
 
 
 def _compacted(names: Names, made: Sequence[Training]) -> tuple[Rows, Rows]:
