@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from db import chunks
+from workers import memory
 from workers.work import Deps, Sweep
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,7 @@ async def compact(deps: Deps) -> None:
         log.debug("%d blocks of %d runs are compacted", blocks, len(run_ids))
         # when nothing was, another worker has them
         run_ids = await chunks.due(deps.pool, more_than=chunks.BACKLOG_BLOCKS) if blocks else []
+        memory.give_back()
 
 
 async def _compact(deps: Deps, run_ids: Sequence[UUID]) -> int:
