@@ -28,6 +28,8 @@ from graphql import (
 )
 from starlette.routing import WebSocketRoute
 
+from api.limits import ALIASES
+from api.limits import TOKENS as TOKENS_MAX
 from api.schema import schema
 from db import access
 from db.access import Role
@@ -37,14 +39,21 @@ from tests.conftest import CREATE_RUN, Client, People, Server, new_id
 TYPES = schema._schema
 VIEWER = "{ viewer { name memberships { project { name } role } } }"
 DEPTH_MAX = 3
+TOKENS = TOKENS_MAX.most - 100  # of a selection, beside its call
 
 
 def selections(kind: GraphQLOutputType) -> list[str]:
-    """Every field of the type that needs no argument; of an abstract type, one selection for each of its types."""
+    """Every field of the type that needs no argument; the types of an abstract one in several, each small enough."""
     named = get_named_type(kind)
-    if isinstance(named, GraphQLUnionType | GraphQLInterfaceType):
-        return [f"{{ __typename ... on {one.name} {selection(one)} }}" for one in TYPES.get_possible_types(named)]
-    return [selection(kind)]
+    if not isinstance(named, GraphQLUnionType | GraphQLInterfaceType):
+        return [selection(kind)]
+    parts = [""]
+    for one in TYPES.get_possible_types(named):
+        part = f"... on {one.name} {selection(one, aliased=True)}"
+        if len(re.findall(r"\w+|[{}:]", parts[-1] + part)) > TOKENS or (parts[-1] + part).count(":") > ALIASES.most:
+            parts.append("")
+        parts[-1] += f" {part}"
+    return [f"{{ __typename {part} }}" for part in parts if part]
 
 
 def selection(kind: GraphQLOutputType, depth: int = 0, *, aliased: bool = False) -> str:
