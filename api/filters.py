@@ -121,6 +121,7 @@ class AttributeFilter:
     name: TextFilter | None = strawberry.field(default=None, description="Its name.")
     status: StatusFilter | None = strawberry.field(default=None, description="Its state.")
     experiment: TextFilter | None = strawberry.field(default=None, description="The name of its experiment.")
+    experiment_id: IdFilter | None = strawberry.field(default=None, description="Its experiment.")
     user: TextFilter | None = strawberry.field(default=None, description="The name of who started it.")
     created_at: TimeFilter | None = strawberry.field(default=None, description="When the server heard of it.")
     started_at: TimeFilter | None = strawberry.field(default=None, description="When it began, by the client's clock.")

@@ -44,6 +44,7 @@ ATTRIBUTES: Final[Mapping[Attribute, Kind]] = {
     Attribute.NAME: Kind.TEXT,
     Attribute.STATUS: Kind.STATUS,
     Attribute.EXPERIMENT: Kind.TEXT,
+    Attribute.EXPERIMENT_ID: Kind.ID,
     Attribute.USER: Kind.TEXT,
     Attribute.CREATED_AT: Kind.TIME,
     Attribute.STARTED_AT: Kind.TIME,

@@ -49,6 +49,7 @@ class NaiveRun:
     tags: Mapping[str, str] = field(default_factory=dict)
     source: Mapping[str, str | bool] = field(default_factory=dict)
     datasets: Sequence[Mapping[str, str]] = ()
+    experiment_id: UUID | None = None
 
 
 def values(run: NaiveRun, asked: Field, goals: Mapping[str, Stat]) -> list[Scalar]:
@@ -86,6 +87,7 @@ def _attribute(run: NaiveRun, attribute: Attribute) -> Sequence[Scalar | None]:
         Attribute.NAME: run.name,
         Attribute.STATUS: run.status,
         Attribute.EXPERIMENT: run.experiment,
+        Attribute.EXPERIMENT_ID: run.experiment_id,
         Attribute.USER: run.user,
         Attribute.CREATED_AT: run.created_at,
         Attribute.STARTED_AT: run.started_at,

@@ -37,6 +37,7 @@ ATTRIBUTES = {
     Attribute.NAME: WRITTEN,
     Attribute.STATUS: EQUALITY,
     Attribute.EXPERIMENT: WRITTEN,
+    Attribute.EXPERIMENT_ID: EQUALITY,
     Attribute.USER: WRITTEN,
     Attribute.GROUP: WRITTEN,
     Attribute.CREATED_AT: ORDERED,

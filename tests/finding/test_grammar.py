@@ -271,7 +271,7 @@ def test_an_order_is_read() -> None:
 
 
 def test_every_condition_can_be_written_as_text() -> None:
-    run = NaiveRun(ID, "quiet basalt", "digits", "ada", "FAILED", NOON, NOON, NOON, "seeds", [ID])
+    run = NaiveRun(ID, "quiet basalt", "digits", "ada", "FAILED", NOON, NOON, NOON, "seeds", [ID], experiment_id=ID)
     run.params = {"lr": 0.1, "a b": "it's", 'q"q': True, "x.y": "%_\\", "größe/1": -3, "select": math.nan, ".": "\n"}
     run.metrics = {"loss": [1.0, -math.inf], "f1 score": [0.5], "": [1e-300]}
     run.tags = {"team": "ü'\"", "note": "hello world"}
