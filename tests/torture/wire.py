@@ -56,6 +56,7 @@ class Server:
             timeout=httpx.Timeout(answer_s, pool=30),
             limits=limits,
             trust_env=False,
+            verify=False,
         )
 
     async def __aenter__(self) -> "Server":

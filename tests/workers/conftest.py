@@ -269,7 +269,7 @@ async def place(server: Server, template: str, opened_store: Store, tmp_path: Pa
     async with (
         open_pool(settings.database_url, size_max=4, statement_timeout_s=30, name="test") as pool,
         queue.open_redis(beside(redis_url, "7")) as redis,
-        httpx.AsyncClient(trust_env=False, timeout=30) as http,
+        httpx.AsyncClient(trust_env=False, verify=False, timeout=30) as http,
     ):
         account = await access.create_account(pool, "editor")
         project = await projects.insert(pool, account, "project", "")
