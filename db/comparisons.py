@@ -69,7 +69,8 @@ PARAMS = """
         select string_agg(textsend(key), '\\x00'::bytea) as keys, string_agg(textsend(type), '\\x00'::bytea) as types,
             string_agg(textsend(text), '\\x00'::bytea) as texts
         from param
-        where param.run_id = given.run_id and starts_with(key, $5) and ($6::text[] is null or key = any ($6))
+        where param.run_id = given.run_id and starts_with(key, $5)
+            and ($6::text[] is null or key in (select unnest($6)))
     ) as found
     where found.keys is not null
 """
@@ -98,7 +99,7 @@ TAGS = """
         select string_agg(textsend(key), '\\x00'::bytea) as keys, string_agg(textsend(value), '\\x00'::bytea) as texts
         from tag
         where tag.run_id = given.run_id and value is not null and starts_with(key, $5)
-            and ($6::text[] is null or key = any ($6))
+            and ($6::text[] is null or key in (select unnest($6)))
     ) as found
     where found.keys is not null
 """

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runstone.background import compare, download, execute, export, run, runs, series, start_run
+    from runstone.background import compare, download, execute, export, run, runs, series, set_metric_goal, start_run
     from runstone.client import Client
     from runstone.errors import (
         ArtifactConflict,
@@ -116,6 +116,7 @@ __all__ = [
     "run",
     "runs",
     "series",
+    "set_metric_goal",
     "start_run",
 ]
 

@@ -200,6 +200,14 @@ def compare(run_ids: Sequence[str], baseline: str | None = None, *, only_differe
     return _background.run(lambda client: client.compare(run_ids, baseline, only_differences=only_differences))
 
 
+def set_metric_goal(key: str, goal: str | None, project: str = "default") -> None:
+    """Declare that "MINIMIZE" or "MAXIMIZE" is the goal of a metric in a project; None takes it back.
+
+    Raises `NotFound`, `Forbidden`, `Invalid`.
+    """
+    _background.run(lambda client: client.set_metric_goal(key, goal, project))
+
+
 def download(run_id: str, path: str | None = None, to: str | os.PathLike[str] = ".") -> Path:
     """The file `path` of the run, or all files under it, in the folder `to`; where it is then.
 

@@ -246,6 +246,14 @@ class Client:
             ]
         return records.read(Comparison, answer)
 
+    async def set_metric_goal(self, key: str, goal: str | None, project: str = "default") -> None:
+        """Declare that "MINIMIZE" or "MAXIMIZE" is the goal of a metric in a project; None takes it back.
+
+        Raises `NotFound`, `Forbidden`, `Invalid`.
+        """
+        asked = {"key": key, "goal": goal, "projectName": project}
+        await self._transport.mutate("SetMetricGoal", {"input": asked})
+
     async def download(self, run_id: str, path: str | None = None, to: str | os.PathLike[str] = ".") -> Path:
         """The file `path` of the run, or all files under it, in the folder `to`; where it is then.
 

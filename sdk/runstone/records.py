@@ -143,7 +143,11 @@ class ComparedText:
 
 @dataclass(frozen=True, slots=True)
 class ComparedMetric:
-    """A series in each run; `delta` is the last value less that of the baseline."""
+    """A series in each run; `delta` is the last value less that of the baseline.
+
+    `best` is the `min` or `max` of each run, as the `goal` says that the projects declare, and `better` whether its
+    last value is better than the baseline's, None where it is neither. Without a goal all four are None.
+    """
 
     key: str
     differs: bool
@@ -155,6 +159,10 @@ class ComparedMetric:
     relative_delta: tuple[float | None, ...]
     highest_run_id: str | None
     lowest_run_id: str | None
+    goal: str | None
+    best: tuple[float | None, ...] | None
+    best_run_id: str | None
+    better: tuple[bool | None, ...] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,12 @@ def test_runs_are_listed_and_compared(experiment: str) -> None:
     }
     [accuracy] = compared.metrics
     assert (accuracy.last, accuracy.delta, accuracy.highest_run_id) == ((0.05, 0.25), (0.0, 0.2), ids[1])
+    assert (accuracy.goal, accuracy.best, accuracy.better) == (None, None, None)
+    runstone.set_metric_goal("accuracy", "MINIMIZE")
+    [accuracy] = runstone.compare(ids).metrics
+    assert (accuracy.goal, accuracy.best_run_id, accuracy.better) == ("MINIMIZE", ids[0], (None, False))
+    assert accuracy.best == (0.05, 0.25)
+    runstone.set_metric_goal("accuracy", None)
     only = runstone.compare(ids, baseline=ids[1], only_differences=True)
     assert [row.key for row in only.params] == ["C"]
     assert only.baseline_id == ids[1]
