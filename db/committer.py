@@ -1,6 +1,6 @@
 """The committer: stores batches of points, those that come at once in one statement."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import accumulate, chain
@@ -192,7 +192,7 @@ async def _append(conn: Connection, lines: list[list[Batch]], news: _News) -> se
     firsts = [line[0] for line in lines]
     blocks = [block for line in lines for batch in line for block in batch.blocks]
     ends = list(accumulate(sum(len(batch.blocks) for batch in line) for line in lines))
-    columns: list[list[object]] = [
+    columns: list[Sequence[object]] = [
         [batch.writer_id for batch in firsts],
         [batch.run_id for batch in firsts],
         [batch.first_seq for batch in firsts],
