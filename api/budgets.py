@@ -53,7 +53,7 @@ class RateLimited(RunstoneError):
     def __init__(
         self, message: str, *, limit: str, retry_after_s: int, hint: str = "ask for less at a time", **more: Any
     ) -> None:
-        super().__init__(message, limit=limit, hint=f"wait {retry_after_s} seconds; {hint}")
+        super().__init__(message, limit=limit, hint=f"wait {retry_after_s} s; {hint}")
         self.retry_after_s = retry_after_s
         self.more = {"retryAfterSeconds": retry_after_s, **more}
 
