@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from api import bodies, errors, known
 from api.auth import Scopes, token_id
 from api.bodies import Asked, BadRequest, Disconnected, PayloadTooLarge, TooSlow, UnsupportedMediaType
-from api.budgets import Bill, CostlyLane
+from api.budgets import Bill, CostlyLane, RateLimited
 from api.context import Context, Deps
 from api.documents import Document, Documents, Refused
 from api.known import Bound, ListExecutor
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 REQUESTS_MAX: Final = 1_000  # answered at the same time by one process;
 REQUEST_BYTES_MAX: Final = 128 * 1024 * 1024  # what their bodies hold together
+LIMITED_S: Final = 0.5  # until a spent token is told: it would ask again at once, and even reading that it does costs
 
 STATUS: Final = {
     Code.BAD_REQUEST: 400,
@@ -130,6 +131,9 @@ class GraphQLEndpoint:
             answered = Answer(200, request_id, _dumped(answer))
         except Disconnected:
             return
+        except RateLimited as limited:
+            await asyncio.sleep(LIMITED_S)
+            answered = _failed(limited, request_id)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
             answered = _failed(error, request_id)
         await send({"type": "http.response.start", "status": answered.status, "headers": answered.headers()})

@@ -294,7 +294,7 @@ async def test_a_token_that_sends_ever_new_documents_waits_but_a_training_goes_o
         async def ask(query: str, **variables: Any) -> httpx.Response:
             return await http.post("/graphql", json={"query": query, "variables": variables}, headers=headers)
 
-        answers = [await ask(f"{VIEWER} {filling}{number}") for number in range(40)]
+        answers = await asyncio.gather(*(ask(f"{VIEWER} {filling}{number}") for number in range(40)))
         assert [answers[0].status_code, answers[-1].status_code] == [200, 429]
         [error] = answers[-1].json()["errors"]
         assert (error["extensions"]["code"], error["extensions"]["retryable"]) == ("RATE_LIMITED", True)
