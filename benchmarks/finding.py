@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from benchmarks import memory, store, trainings
@@ -240,8 +241,9 @@ def _listing(peer: str) -> str:
 
 
 def _shorter(one: Training) -> Training:
-    """The same with fewer params, alone."""
-    return replace(one, params=dict(list(one.params.items())[:COMPARED_PARAMS]), ancestor_ids=[])
+    """The same with fewer params, alone, and without NaN, which peers do not take in JSON."""
+    params = dict(list(one.params.items())[:COMPARED_PARAMS])
+    return replace(one, params=params, ancestor_ids=[], values=np.nan_to_num(one.values))
 
 
 async def _peer(peer: Peer, section: Section, made: Sequence[Training], times: int) -> None:
