@@ -31,8 +31,11 @@ def params(column: ParamColumn) -> Spliced:
     """The values of a param, or null; a param's text is its JSON, unless it is a string or a float that JSON lacks."""
     if set(column.types) <= {"STRING", None}:
         return texts(column.texts)
-    if "STRING" not in column.types and NON_FINITE.isdisjoint(column.texts):
-        return _spliced(f"[{','.join([text or 'null' for text in column.texts])}]")
+    if "STRING" not in column.types:
+        is_whole = None not in column.texts
+        json = ",".join(cast(list[str], column.texts) if is_whole else [text or "null" for text in column.texts])
+        if "N" not in json and "I" not in json:  # as the names of floats that JSON lacks begin
+            return _spliced(f"[{json}]")
     values = [
         "null" if text is None else orjson.dumps(text).decode() if type_ == "STRING" or text in NON_FINITE else text
         for text, type_ in zip(column.texts, column.types, strict=True)
