@@ -125,24 +125,6 @@ def _json(value: Any, path: str) -> str:
     return texts.value(text, path)
 
 
-OF_RUNS = """
-    select param.run_id, param.key, param.type, param.text, param.number, param.attempt
-    from param
-    join run on run.id = param.run_id
-    where param.run_id = any($1::uuid[])
-        and is_visible(run.project_id, run.created_by, $2, $3, $4)
-    order by param.run_id, param.key collate "C"
-"""
-
-
-async def of_runs(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> dict[UUID, list[Param]]:
-    """All params of each run, by key; a run without params, or not to be seen, has an empty list."""
-    found: dict[UUID, list[Param]] = {run_id: [] for run_id in run_ids}
-    for row in await conn.fetch(OF_RUNS, run_ids, *scope.sight):
-        found[row["run_id"]].append(_param(row))
-    return found
-
-
 PAGES = """
     select run.id as run_id, of_run.key, of_run.type, of_run.text, of_run.number, of_run.attempt
     from run
