@@ -305,6 +305,7 @@ async def test_aliases_fragments_and_directives_are_answered_alike(pair: Pair, c
         assert ("second" in answer["data"]) is not more
 
 
+@functools.cache
 def values_of(type_: Any) -> st.SearchStrategy[Any]:
     """JSON values for an input type, most of them right."""
     odd: st.SearchStrategy[Any] = st.sampled_from(

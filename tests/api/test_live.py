@@ -90,7 +90,7 @@ async def test_a_subscription_resumes_behind_every_message(client: Client, serve
     """Under writers that log all the time, with compaction meanwhile."""
     run_ids = [await client.create_run() for _ in range(2)]
     writers = [(run_id, str(uuid4())) for run_id in run_ids for _ in range(3)]
-    count = 40
+    count = 16
 
     async def write(number: int, run_id: str, writer_id: str) -> list[Sent]:
         done: list[Sent] = []
@@ -98,7 +98,7 @@ async def test_a_subscription_resumes_behind_every_message(client: Client, serve
             given = block(seq, values=[number * 1000 + seq])
             await log(client, run_id, writer_id, given)
             done += sent(run_id, given)
-            if seq in (15, 30):
+            if seq in (6, 12):
                 await compact(pool, run_id)
         return done
 

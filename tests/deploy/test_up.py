@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 
 from deploy.local.home import free_port
 from tests.deploy.processes import children, family, gone, until
+from tests.parts import without_coverage
 
 ROOT = Path(__file__).parents[2]
 STANDINS = Path(__file__).parent / "standins"
@@ -27,13 +28,14 @@ NO_S3 = {"RUNSTONE_S3_ENDPOINT_URL": "http://127.0.0.1:9"}  # the stand-ins ask 
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the real `deploy` and stand-ins for what it starts."""
     folder = tmp_path_factory.mktemp("house")
     shutil.copytree(STANDINS, folder, dirs_exist_ok=True)
     shutil.copytree(ROOT / "deploy", folder / "deploy")
     shutil.copy(ROOT / "settings.py", folder)
-    return folder
+    with without_coverage():
+        yield folder
 
 
 class Up:

@@ -49,6 +49,7 @@ def kill(started: "subprocess.Popen[str]") -> None:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.usefixtures("unmeasured")
 async def test_kill_of_everything_loses_nothing_acknowledged(tmp_path: Path) -> None:
     home, port = tmp_path / "home", free_port("127.0.0.1")
     journal = Journal(tmp_path / "1.journal")

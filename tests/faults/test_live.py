@@ -17,7 +17,7 @@ from tests.torture import wire
 from tests.torture.wire import FINISH, LOG
 from tests.watching import EVENTS, POINTS, points_in, watching
 
-STEPS = 300
+STEPS = 120
 SOCKETS = 50
 STOP_S = 10.0
 SETTLED_S = 90.0

@@ -30,6 +30,7 @@ SHORT = (
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("unmeasured")
 async def test_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path) -> None:
     home = tmp_path / "torture"
     plan = Plan(home, seed=7, cycles=len(SHORT), minutes=2, deck=SHORT, writers=1, trainings=1, rate=40, check_every=6)

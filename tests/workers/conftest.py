@@ -27,6 +27,7 @@ from storage.presign import Request
 from storage.store import Store, open_store
 from tests.conftest import Server
 from tests.failpoints import Failpoints
+from tests.parts import without_coverage
 from workers import artifacts as verifying
 from workers import main as worker
 from workers import queue
@@ -209,9 +210,11 @@ class Place:
         """A worker in a process of its own, that does what it is told at the failpoint."""
         if failpoint:
             self.failpoints.arm(failpoint, order)
+        with without_coverage():
+            env = environment.for_child(self.settings)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "tests.failpoints", str(self.failpoints.folder), "workers",
-            env=environment.for_child(self.settings), stderr=asyncio.subprocess.PIPE,
+            env=env, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         await says(process, "worker is ready")
         return process
