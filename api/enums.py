@@ -14,6 +14,7 @@ from db.conditions import Area, Stat
 from db.errors import Code
 from db.events import EventKind
 from db.exports import ExportFailureReason, ExportState, ExportTable
+from db.facets import Kind
 from db.goals import Goal
 from db.params import ParamType
 from db.runs import FinalStatus
@@ -143,6 +144,16 @@ def describe_all() -> None:
         TOO_LARGE="It would have more points than an export may have.",
         TOO_SLOW="It was not done in time.",
         POISON="Again and again, the attempt to write it ended without a result.",
+    )
+    describe(
+        Kind,
+        "RunKeyKind",
+        "Where a key of runs lies; keys are listed in this order of kinds.",
+        DATASET="A field of the datasets that they read.",
+        METRIC="A metric.",
+        PARAM="A param.",
+        SOURCE="A field of the code that they ran.",
+        TAG="A tag.",
     )
     describe(
         Area,

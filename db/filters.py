@@ -410,7 +410,7 @@ def _of_params(key: str, operator: Operator, values: Sequence[Literal], sql: Sta
             )
         elif operator in LIKES:
             of_numbers(_text_compared("param.text", operator, texts[0], sql))
-    return " union all ".join(parts)
+    return (" union " if numbers and texts else " union all ").join(parts)  # 3 and '3' are in one row
 
 
 def _number_of(text: str) -> float | None:
@@ -631,13 +631,14 @@ class Plan:
     """How to find them.
 
     `start` is the place of the condition whose set is looked through, None for all runs; of the conditions at `sets`
-    the whole sets are read at first; the others are looked up for one run after the other. `walked` is how many runs
-    are looked at in the order of an index; None to look at all, and to sort.
+    the whole sets are read at first; the others are looked up for one run after the other. A walk looks at runs in the
+    order of an index, at most `most` of them; otherwise all are looked at and sorted.
     """
 
     start: int | None = None
     sets: tuple[int, ...] = ()
-    walked: int | None = None
+    is_walk: bool = False
+    most: int | None = None
 
 
 def counted(question: Question, plan: Plan) -> Statement:
@@ -651,9 +652,12 @@ def counted(question: Question, plan: Plan) -> Statement:
 
 
 def listed(question: Question, orders: Sequence[Order], span: Span, plan: Plan) -> Statement:
-    """Rows of `run` with the texts of their places, the first of the span first; from the back when it is so read."""
+    """Rows of `run` with the texts of their places, the first of the span first; from the back when it is so read.
+
+    The last column, `is_end`, marks a run that the walk did not get beyond: what follows it is not known.
+    """
     sql = Statement(question.reach)
-    if plan.walked is None:
+    if not plan.is_walk:
         branches = [_sorted(orders, span, _found(question, plan, sql, needs_row=True), sql, "metric")]
     else:
         branches = [_walked(question, orders[0], span, plan, sql)]
@@ -663,7 +667,7 @@ def listed(question: Question, orders: Sequence[Order], span: Span, plan: Plan) 
     names = [f"place.c{index}" for index in range(len(columns))]
     union = " union all ".join(f"({branch})" for branch in branches)
     sql.text = (
-        f"select {RUN_COLUMNS}, {', '.join(f'{name}::text as c{index}' for index, name in enumerate(names))} "
+        f"select {RUN_COLUMNS}, {', '.join(f'{name}::text as c{index}' for index, name in enumerate(names))}, is_end "
         f"from (select * from ({union}) as place order by {_ordered(names, columns, span)} "
         f"limit {sql.bind(span.limit, 'bigint')}) as place "
         f"{_run(names[-1])} "
@@ -784,7 +788,8 @@ def _sorted(orders: Sequence[Order], span: Span, found: _Found, sql: Statement, 
     joins = " ".join(one.join for one in placings)
     bounds = _bounds(names, columns, span, sql)
     return (
-        f"select * from (select {placed} from {found.rows} {joins} where {found.tests}) as place where {_all(bounds)} "
+        f"select * from (select {placed}, false as is_end from {found.rows} {joins} where {found.tests}) as place "
+        f"where {_all(bounds)} "
         f"order by {_ordered(names, columns, span)} limit {sql.bind(span.limit, 'bigint')}"
     )
 
@@ -966,14 +971,16 @@ def _of_index(
     tests = [*_tests_of_ids(question, plan, sql), *_tests(question, plan, sql)]
     if segment.lacks is not None:
         tests.append(f"not {holds(Exists(segment.lacks), sql)}")
-    if plan.walked is not None and tests:
-        walked += f" limit {sql.bind(plan.walked, 'bigint')}"
+    is_end, ordered = "false", f" order by {'' if value is None else f'walked.value {down}, '}walked.run_id {down}"
+    if plan.most is not None and tests:
+        most = sql.bind(plan.most, "bigint")
+        walked = f"select *, row_number() over () as number from ({walked} limit {most}) as walked"
+        is_end, ordered = f"walked.number = {most}", ""  # in order already, which Postgres does not know
     joined = "" if not tests else _run("walked.run_id") if _need_row(tests) else RUN_ID
     values = [*segment.before, *([] if value is None else ["walked.value"]), *segment.after, "walked.run_id"]
     return (
-        f"select {', '.join(_placed(values, columns))} from ({walked}) as walked {joined} where {_all(tests)} "
-        f"order by {'' if value is None else f'walked.value {down}, '}walked.run_id {down} "
-        f"limit {sql.bind(span.limit, 'bigint')}"
+        f"select {', '.join(_placed(values, columns))}, {is_end} as is_end from ({walked}) as walked {joined} "
+        f"where {_all(tests)} or {is_end}{ordered} limit {sql.bind(span.limit, 'bigint')}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import takewhile
 from typing import Final
 
 import asyncpg
@@ -16,7 +17,6 @@ PROBED_MAX: Final = 16_000  # runs of a condition that are counted
 FEW: Final = 1_000  # so many are looked at one after the other and sorted, whatever the order
 TRIED: Final = 500  # runs that are looked at in the order of an index before anything is counted
 WALKED_MAX: Final = 20_000  # runs that are looked at in the order of an index before another plan is taken
-ALL: Final = 2**62  # to walk on to the end
 
 # Every statement here says itself how it wants to be run. What is left open is taken as if the tables were large.
 BEGIN: Final = """
@@ -70,24 +70,24 @@ async def count(conn: Connection, question: Question) -> int:
 
 
 async def page(conn: Connection, question: Question, orders: Sequence[Order], span: Span) -> list[asyncpg.Record]:
-    """Rows of `run` with their places as `c0` and so on, in order."""
+    """Rows of `run` with the columns of their places and a last one of no meaning, in order."""
     is_walkable = filters.is_walkable(orders)
     if not question.conditions:
-        return await _listed(conn, question, orders, span, Plan(walked=ALL) if is_walkable else Plan())
+        return await _listed(conn, question, orders, span, Plan(is_walk=True) if is_walkable else Plan())
     if await _are_few(conn, question.reach):
         return await _listed(conn, question, orders, span, Plan())
     if not is_walkable:
         plan = _looking(question, await _sizes(conn, question))
         return await _listed(conn, question, orders, span, plan)
-    rows = await _listed(conn, question, orders, span, Plan(walked=TRIED))
+    rows = await _listed(conn, question, orders, span, Plan(is_walk=True, most=TRIED))
     if len(rows) == span.limit:
         return rows
     sizes = await _sizes(conn, question)
     if not sizes:
-        return await _listed(conn, question, orders, span, Plan(walked=ALL))
+        return await _listed(conn, question, orders, span, Plan(is_walk=True))
     small = tuple(place for place, size in sizes.items() if size < PROBED_MAX)
     if min(sizes.values()) > FEW and len(rows) * WALKED_MAX >= span.limit * TRIED:
-        rows = await _listed(conn, question, orders, span, Plan(sets=small, walked=WALKED_MAX))
+        rows = await _listed(conn, question, orders, span, Plan(sets=small, is_walk=True, most=WALKED_MAX))
         if len(rows) == span.limit:
             return rows
     return await _listed(conn, question, orders, span, _looking(question, sizes))
@@ -97,7 +97,8 @@ async def _listed(
     conn: Connection, question: Question, orders: Sequence[Order], span: Span, plan: Plan
 ) -> list[asyncpg.Record]:
     rows = await _fetch(conn, filters.listed(question, orders, span, plan))
-    return rows[::-1] if span.is_backward else rows
+    known = list(takewhile(lambda row: not row["is_end"], rows))
+    return known[::-1] if span.is_backward else known
 
 
 SIZE = """

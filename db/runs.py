@@ -162,7 +162,7 @@ async def page(
     async with finding.one_view(pool) as conn:
         question = await finding.question(conn, scope, reach, selection.conditions(), orders)
         rows = await finding.page(conn, question, orders, span)
-    return [Placed(_run(row), tuple(row)[RUN_COLUMNS:]) for row in rows]
+    return [Placed(_run(row), tuple(row)[RUN_COLUMNS:-1]) for row in rows]
 
 
 async def first(

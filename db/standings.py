@@ -113,11 +113,16 @@ LOGGING = """
 """
 
 
+async def live(conn: Connection, project_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+    """The runs of these projects with blocks that are not compacted, and their projects."""
+    return {row["id"]: row["project_id"] for row in await conn.fetch(LOGGING, project_ids, LIVE_MAX)}
+
+
 async def of_live(
     conn: Connection, scope: Scope, project_ids: Sequence[UUID], keys: Collection[str]
 ) -> tuple[list[UUID], list[Standing]]:
     """The runs of these projects with blocks that are not compacted, and how these metrics of theirs stand now."""
-    projects = {row["id"]: row["project_id"] for row in await conn.fetch(LOGGING, project_ids, LIVE_MAX)}
+    projects = await live(conn, project_ids)
     if not projects:
         return [], []
     run_ids = list(projects)
