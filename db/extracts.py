@@ -16,8 +16,8 @@ from db import chunks, packing
 from db.packing import Floats, Ints
 from db.pool import Conn
 
-BYTES: Final = 8 << 20  # read at once, unless one row has more
-ROWS_MAX: Final = 10_000
+BYTES: Final = 4 << 20  # read at once, unless one row has more
+ROWS_MAX: Final = 5_000
 STORED_MAX: Final = 2_000  # blocks and chunks read at once
 KEYS_KEPT_MAX: Final = 100_000
 
@@ -30,7 +30,10 @@ WEIGHTS = """
             select sum(octet_length(key) + octet_length(value)) from tag
             where tag.run_id = given.run_id and value is not null
         ), 0)::bigint + coalesce((
-            select sum(pg_column_size(argv)) from source where source.run_id = given.run_id
+            select sum(octet_length(array_to_string(argv, ''))) from source where source.run_id = given.run_id
+        ), 0)::bigint + coalesce((
+            select sum(octet_length(array_to_string(gpus, ''))) from environment
+            where environment.run_id = given.run_id
         ), 0)::bigint as bytes,
         coalesce((
             select sum(keyset.size) from run_keyset join keyset on keyset.id = run_keyset.keyset_id
@@ -42,7 +45,7 @@ WEIGHTS = """
 
 
 async def groups(conn: Conn, run_ids: Sequence[UUID], *, bytes_max: int, series_max: int) -> list[list[UUID]]:
-    """The runs in groups, in their order; no group but of one run has more bytes of tags, or more series."""
+    """The runs in groups, in their order; no group but of one run has more bytes of texts, or more series."""
     found: list[list[UUID]] = []
     bytes_left = series_left = 0
     for row in await conn.fetch(WEIGHTS, run_ids):
@@ -52,6 +55,27 @@ async def groups(conn: Conn, run_ids: Sequence[UUID], *, bytes_max: int, series_
             bytes_left, series_left = bytes_max - row["bytes"], series_max - row["series"]
         found[-1].append(row["run_id"])
     return found
+
+
+ABOUT = """
+    select run.id, experiment.name as experiment, account.name as user,
+        source.commit_id as source_commit, source.branch as source_branch, source.remote as source_remote,
+        source.is_dirty as source_dirty, source.entry_point as source_entry_point, source.argv as source_argv,
+        source.patch_digest as source_patch_digest,
+        environment.python, environment.platform, environment.hostname, environment.cpu_count,
+        environment.memory_bytes, coalesce(environment.gpus, '{}') as gpus
+    from run
+    join experiment on experiment.id = run.experiment_id
+    join account on account.id = run.created_by
+    left join source on source.run_id = run.id and source.attempt = run.attempt
+    left join environment on environment.run_id = run.id and environment.attempt = run.attempt
+    where run.id = any($1::uuid[])
+"""
+
+
+async def about(conn: Conn, run_ids: Sequence[UUID]) -> dict[UUID, asyncpg.Record]:
+    """Of each run who started it and what its newest attempt ran on, without packages."""
+    return {row["id"]: row for row in await conn.fetch(ABOUT, run_ids)}
 
 
 # Each of these is read page by page: behind ($2, $3) = (run, place), at most $4 rows, and no more than begins within

@@ -13,6 +13,7 @@ from db import exports
 from db.exports import Claim, ExportFailureReason, File
 from storage import keys
 from storage.store import StoreError
+from workers import memory
 from workers.work import Deps, Job, Sweep
 
 LEASE_S: Final = 45.0
@@ -50,6 +51,13 @@ async def claim(deps: Deps, limit: int) -> Sequence[Claim]:
 
 async def write(deps: Deps, claimed: Claim) -> None:
     """Write the files, then make the export READY or FAILED. Until then it has none."""
+    try:
+        await _write(deps, claimed)
+    finally:
+        memory.give_back()
+
+
+async def _write(deps: Deps, claimed: Claim) -> None:
     progress = Progress()
     expiry_s = deps.settings.export_expiry_s
     try:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 from asyncpg import Record
 
-from db import access, attempts, experiments, exports, extracts, runs, summaries, tags
+from db import exports, extracts, runs, summaries, tags
 from db.access import Scope
 from db.exports import Claim, ExportFailureReason, ExportTable, File
 from db.filters import Span
@@ -25,8 +25,8 @@ from workers.work import Deps
 FORMAT_VERSION: Final = 1
 RUNS_AT_ONCE: Final = 500
 GROUP_BYTES_MAX: Final = 8 << 20
-GROUP_SERIES_MAX: Final = 20_000
-POINTS_AT_ONCE: Final = 1 << 18
+GROUP_SERIES_MAX: Final = 5_000
+POINTS_AT_ONCE: Final = 1 << 17
 
 # Tables that are read page by page.
 PAGED: Final[Mapping[ExportTable, str]] = {
@@ -107,25 +107,17 @@ class _Extraction:
 
     async def _of_runs(self, group: Sequence[Run]) -> dict[str, list[Any]]:
         run_ids = [run.id for run in group]
-        sources = await attempts.sources(self._pool, self._scope, run_ids)
-        places = await attempts.environments(self._pool, self._scope, run_ids)
+        about = await extracts.about(self._pool, run_ids)
         tagged = await tags.of_runs(self._pool, self._scope, run_ids)
-        experiment_ids = list({run.experiment_id for run in group})
-        names = {one.id: one.name for one in await experiments.by_ids(self._pool, self._scope, experiment_ids) if one}
-        account_ids = list({run.created_by for run in group})
-        users = {one.id: one.name for one in await access.accounts(self._pool, account_ids)}
         columns: dict[str, list[Any]] = {name: [] for name in SCHEMAS[ExportTable.RUNS].names}
         for run in group:
-            source = sources.get((run.id, run.attempt), attempts.Source())
-            environment = places.get((run.id, run.attempt), attempts.Environment())
             row = {
+                **about[run.id],
                 "run_id": str(run.id),
                 "name": run.name,
                 "status": run.status.value,
                 "project": self._claimed.project,
-                "experiment": names[run.experiment_id],
                 "experiment_id": str(run.experiment_id),
-                "user": users[run.created_by],
                 "parent_id": run.parent_id and str(run.parent_id),
                 "group": run.group_name,
                 "attempt": run.attempt,
@@ -133,21 +125,10 @@ class _Extraction:
                 "started_at": run.started_at,
                 "finished_at": run.finished_at,
                 "duration_seconds": run.finished_at and (run.finished_at - run.created_at).total_seconds(),
-                "source_commit": source.commit_id,
-                "source_branch": source.branch,
-                "source_remote": source.remote,
-                "source_dirty": source.is_dirty,
-                "source_entry_point": source.entry_point,
-                "source_argv": source.argv,
-                "source_patch_digest": source.patch_digest and digests.text(source.patch_digest),
-                "python": environment.python,
-                "platform": environment.platform,
-                "hostname": environment.hostname,
-                "cpu_count": environment.cpu_count,
-                "memory_bytes": environment.memory_bytes,
-                "gpus": environment.gpus,
                 "tags": [(tag.key, tag.value) for tag in tagged[run.id]],
             }
+            patch = row["source_patch_digest"]
+            row["source_patch_digest"] = patch and digests.text(patch)
             for name, column in columns.items():
                 column.append(row[name])
         return columns

@@ -21,10 +21,12 @@ from db.packing import Ints
 from storage import keys
 from storage.store import Store
 
-GROUP_BYTES: Final = 16 << 20  # of a row group in memory
-GROUP_ROWS: Final = 1 << 18
+GROUP_BYTES: Final = 4 << 20  # of a row group in memory
+GROUP_ROWS: Final = 1 << 17
 PART_BYTES: Final = 8 << 20
 FILE_BYTES: Final = 256 << 20
+
+pa.set_memory_pool(pa.system_memory_pool())  # others keep what was used once
 
 TIME: Final = pa.timestamp("us", "UTC")
 TEXT: Final = pa.string()
