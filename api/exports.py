@@ -99,6 +99,8 @@ class Export(Node):
 
     @strawberry.field(description="Its files, the manifest last; empty until all of them are stored.")
     async def files(self, info: Info) -> list[ExportFile]:
+        if self.row.state not in {ExportState.READY, ExportState.EXPIRED}:  # it may have become READY since it was read
+            return []
         return [
             ExportFile(
                 name=row.name,

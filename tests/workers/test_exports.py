@@ -61,10 +61,13 @@ async def seen(place: Place, export_id: UUID, scope: Scope | None = None) -> Exp
 async def over(place: Place, export_id: UUID) -> Export:
     """The export once no worker is needed any more; until then it has no files."""
     async with asyncio.timeout(PATIENCE_S):
-        while (export := await seen(place, export_id)).finished_at is None:
-            assert await files(place, export_id) == []
+        while True:
+            shown = await files(place, export_id)
+            export = await seen(place, export_id)
+            if export.finished_at is not None:
+                return export
+            assert shown == []
             await asyncio.sleep(0.05)
-    return export
 
 
 async def files(place: Place, export_id: UUID) -> list[File]:
