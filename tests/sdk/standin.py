@@ -6,6 +6,7 @@ files by PUT. Faults are told per operation ("Flush") or for the store ("PUT", "
 
 import asyncio
 import base64
+import functools
 import hashlib
 import json
 import struct
@@ -240,6 +241,7 @@ class StandIn:
         return 200, {}, data
 
 
+@functools.cache
 def _schema() -> GraphQLSchema:
     return build_schema(SCHEMA.read_text("utf-8"))
 

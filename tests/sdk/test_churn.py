@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import runstone
+from tests.parts import without_coverage
 from tests.sdk.standin import StandIn
 
 if TYPE_CHECKING:
@@ -22,13 +23,14 @@ CHURN = Path(__file__).parents[2] / "examples" / "churn"
 
 
 def started(script: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, CHURN / script, *arguments],
-        env={**os.environ, "COLUMNS": "160"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with without_coverage():  # which would watch scikit-learn, and take as long again
+        return subprocess.Popen(
+            [sys.executable, CHURN / script, *arguments],
+            env={**os.environ, "COLUMNS": "160"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
 
 def test_alice_and_bob_log_at_once_and_compare(real: "Server") -> None:
