@@ -132,18 +132,26 @@ class Statement:
 # What a condition says of one run.
 
 
-def holds(condition: Condition, sql: Statement, metric: str = "metric") -> str:
-    """True or false, of the row `run`; `metric` is the relation that has the numbers of its metrics."""
+def holds(condition: Condition, sql: Statement, metric: str = "metric", *, reads_sets: bool = False) -> str:
+    """True or false, of the row `run`; `metric` is the relation that has the numbers of its metrics.
+
+    With `reads_sets` the whole sets that indexes give are read at first, which pays when it is asked of many runs.
+    """
+    if reads_sets and isinstance(condition, Comparison | OneOf | Exists):
+        rows = runs_of(condition, sql)
+        if rows is not None:
+            return _is_among(rows)
     match condition:
         case All(conditions):
-            return "(" + (" and ".join(holds(one, sql, metric) for one in conditions) or "true") + ")"
+            parts = [holds(one, sql, metric, reads_sets=reads_sets) for one in sorted(conditions, key=_cost)]
+            return "(" + (" and ".join(parts) or "true") + ")"
         case Any(conditions):
-            return "(" + (" or ".join(holds(one, sql, metric) for one in conditions) or "false") + ")"
+            parts = [holds(one, sql, metric, reads_sets=reads_sets) for one in sorted(conditions, key=_cost)]
+            return "(" + (" or ".join(parts) or "false") + ")"
         case Not(inner):
-            return f"not {holds(inner, sql, metric)}"
+            return f"not {holds(inner, sql, metric, reads_sets=reads_sets)}"
         case Mentions(text):
-            words = [f"%{_unescaped(word)}%" for word in text.split()]
-            return "(" + (" and ".join(_mentioned(word, sql) for word in words) or "true") + ")"
+            return _mentioned(text.split(), sql)
         case Comparison(asked, operator, value):
             return _of_field(asked, sql, metric, lambda kind, column: _compared(kind, column, operator, value, sql))
         case OneOf(asked, values):
@@ -153,6 +161,26 @@ def holds(condition: Condition, sql: Statement, metric: str = "metric") -> str:
 
 
 Test = Callable[[Kind, str], str]
+
+
+def _cost(condition: Condition) -> int:
+    """About how long it takes to tell, so that the quickest is asked first."""
+    match condition:
+        case All(conditions) | Any(conditions):
+            return sum(_cost(one) for one in conditions)
+        case Not(inner):
+            return _cost(inner)
+        case Mentions():
+            return 20
+        case Comparison(asked, Operator.EQ) | OneOf(asked):
+            return 1 if asked.area is Area.ATTRIBUTE else 4
+        case Comparison(asked) | Exists(asked):
+            return 1 if asked.area is Area.ATTRIBUTE else 5
+
+
+def _is_among(rows: str) -> str:
+    """Whether the run is one of these, read once into a hash table; `is true` keeps it from becoming a join."""
+    return f"(run.id in ({rows})) is true"
 
 
 def _of_field(asked: Field, sql: Statement, metric: str, test: Test) -> str:
@@ -215,11 +243,14 @@ def _known(columns: dict[str, tuple[Kind, str]], asked: Field) -> tuple[Kind, st
     return columns[asked.key]
 
 
-def _mentioned(pattern: str, sql: Statement) -> str:
-    word = sql.bind(pattern, "text")
+def _mentioned(words: Sequence[str], sql: Statement) -> str:
+    """Whether each word is in the name or in the note, which is read once."""
+    patterns = [sql.bind(f"%{_unescaped(word)}%", "text") for word in words]
+    in_name = [f"run.name ilike {pattern}" for pattern in patterns]
+    in_either = [f"(run.name ilike {pattern} or tag.value ilike {pattern})" for pattern in patterns]
     return (
-        f"(run.name ilike {word} or exists (select from tag "
-        f"where tag.run_id = run.id and tag.key = 'note' and tag.value ilike {word} offset 0))"
+        f"({_all(in_name)} or exists (select from tag "
+        f"where tag.run_id = run.id and tag.key = 'note' and {_all(in_either)} offset 0))"
     )
 
 
@@ -332,10 +363,18 @@ def _runs_of(condition: Condition, sql: Statement) -> str | None:
         case Any(conditions):
             parts = [part for one in conditions if (part := runs_of(one, sql)) is not None]
             return " union ".join(f"({part})" for part in parts) if parts and len(parts) == len(conditions) else None
-        case Comparison(asked, operator, value) if operator is not Operator.NE:
+        case Comparison(asked, operator, value):
             return _of_values(asked, operator, [value], sql)
         case OneOf(asked, values) if values:
             return _of_values(asked, Operator.EQ, values, sql)
+        case Exists(Field(Area.PARAM, key)):
+            numbers = f"select param.run_id from param where {_keyed('param', key, sql)} and param.number is not null"
+            return " union all ".join([numbers, *_all_texts(PARAM_TEXTS, key, sql)])
+        case Exists(Field(Area.TAG, key)):
+            return " union all ".join(_all_texts(TAG_TEXTS, key, sql))
+        case Exists(Field(Area.METRIC, key, stat)) if stat in WALKED_STATS:
+            keyed = _keyed("metric", key, sql)
+            return f"select metric.run_id from metric where {keyed} and {STATS[stat]} is not null"
     return None
 
 
@@ -389,6 +428,8 @@ def _of_params(key: str, operator: Operator, values: Sequence[Literal], sql: Sta
     texts = [value for value in values if isinstance(value, str)]
     if len(numbers) + len(texts) < len(values):
         return None
+    if texts and operator is Operator.NE:
+        return None  # nearly all
     parts = []
 
     def of_numbers(test: str) -> None:
@@ -419,6 +460,12 @@ def _number_of(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _all_texts(texts: _Texts, key: str, sql: Statement) -> list[str]:
+    """Runs that have a text of this key: those that have a short one, and those that have a long one."""
+    start = f"select {texts.table}.run_id from {texts.table} where {_keyed(texts.table, key, sql)} and {texts.which}"
+    return [f"{start}char_length({texts.column}) {length}" for length in (f"<= {TEXT_ORDERED}", f"> {TEXT_ORDERED}")]
 
 
 def _of_texts(texts: _Texts, key: str, operator: Operator, values: Sequence[str], sql: Statement) -> str:
@@ -631,12 +678,14 @@ class Plan:
     """How to find them.
 
     `start` is the place of the condition whose set is looked through, None for all runs; of the conditions at `sets`
-    the whole sets are read at first; the others are looked up for one run after the other. A walk looks at runs in the
-    order of an index, at most `most` of them; otherwise all are looked at and sorted.
+    the whole sets are read at first, and with `reads_sets` those that the others are made of; otherwise these are
+    looked up for one run after the other. A walk looks at runs in the order of an index, at most `most` of them;
+    otherwise all are looked at and sorted.
     """
 
     start: int | None = None
     sets: tuple[int, ...] = ()
+    reads_sets: bool = False
     is_walk: bool = False
     most: int | None = None
 
@@ -717,15 +766,14 @@ def _tests_of_ids(question: Question, plan: Plan, sql: Statement) -> list[str]:
     if question.live:
         tests.append(f"not run.id = any ({sql.bind(list(question.live.run_ids), 'uuid[]')})")
     for place in plan.sets:
-        # `is true` keeps it from becoming a join: the set is read once, into a hash table
-        tests.append(f"(run.id in ({runs_of(question.conditions[place], sql)})) is true")
+        tests.append(_is_among(runs_of(question.conditions[place], sql) or ""))
     return tests
 
 
 def _tests(question: Question, plan: Plan, sql: Statement) -> list[str]:
     """What must be true of the row `run` of a run that passed the others."""
-    places = [place for place in range(len(question.conditions)) if place not in (plan.start, *plan.sets)]
-    return _seen(sql) + [holds(question.conditions[place], sql) for place in places]
+    others = [one for place, one in enumerate(question.conditions) if place not in (plan.start, *plan.sets)]
+    return _seen(sql) + [holds(one, sql, reads_sets=plan.reads_sets) for one in sorted(others, key=_cost)]
 
 
 def _seen(sql: Statement) -> list[str]:
@@ -810,7 +858,8 @@ Rows = Callable[[Statement, str], list[str]]  # what follows `from`, for a proje
 class _Segment:
     """Rows of an index in order: by `value` if there is one, then by `run_id`.
 
-    `before` and `after` are the columns beside the value, which all its rows share. `lacks` is what a run must lack.
+    `before` and `after` are the columns beside the value, which all its rows share. `lacks` is what a run must lack,
+    `is_below_nan` leaves out NaN, which Postgres has behind all numbers.
     """
 
     rows: Rows
@@ -819,6 +868,7 @@ class _Segment:
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     lacks: Field | None = None
+    is_below_nan: bool = False
 
 
 def is_walkable(orders: Sequence[Order]) -> bool:
@@ -843,18 +893,18 @@ def _segments(asked: Field) -> list[_Segment]:
             return [_Segment(_runs_in, "run.id", "run.created_at")]
         case Area.METRIC:
             column = STATS[asked.stat]
-            numbers = _rows_of("metric", asked.key, f"{column} < 'NaN'")
+            numbers = _rows_of("metric", asked.key, f"{column} is not null")
             nans = _rows_of("metric", asked.key, f"{column} = 'NaN'")
             return [
-                _Segment(numbers, "metric.run_id", column, (f"{NUMBER}",)),
+                _Segment(numbers, "metric.run_id", column, (f"{NUMBER}",), is_below_nan=True),
                 _Segment(nans, "metric.run_id", None, (f"{NAN}", "0")),
                 _Segment(_runs_in, "run.id", None, (f"{NONE}", "0"), lacks=asked),
             ]
         case Area.PARAM:
-            numbers = _rows_of("param", asked.key, "param.number is not null and param.number < 'NaN'")
+            numbers = _rows_of("param", asked.key, "param.number is not null")
             nans = _rows_of("param", asked.key, "param.number is not null and param.number = 'NaN'")
             return [
-                _Segment(numbers, "param.run_id", "param.number", (f"{NUMBER}",), ("''",)),
+                _Segment(numbers, "param.run_id", "param.number", (f"{NUMBER}",), ("''",), is_below_nan=True),
                 _Segment(nans, "param.run_id", None, (f"{NAN}", "0", "''")),
                 _Segment(_rows_of_texts(PARAM_TEXTS, asked.key), "param.run_id", "param.text", (f"{TEXT}", "0")),
                 _Segment(_runs_in, "run.id", None, (f"{NONE}", "0", "''"), lacks=asked),
@@ -956,13 +1006,17 @@ def _of_index(
     if value is not None and "collate" in columns[place].type:
         value = f'{value} collate "C"'
     by = [segment.run_id] if value is None else [value, segment.run_id]
-    bounds = []
+    bounds: list[str] = []
+    has_upper = False
     for position, is_behind in ((span.after, True), (span.before, False)):
         if position is not None:
             at = [*position[place : place + (value is not None)], position[-1]]
             ends = [f"{sql.bind(end, 'text')}::{column.type}" for end, column in zip(at, moving, strict=True)]
             sign = ">" if is_behind != columns[-1].is_descending else "<"
             bounds.append(f" and ({', '.join(by)}) {sign} ({', '.join(ends)})")
+            has_upper = has_upper or sign == "<"
+    if segment.is_below_nan and not has_upper:
+        bounds.append(f" and {value} < 'NaN'")  # beside another upper bound Postgres may begin at the wrong one
     down = "desc" if columns[-1].is_descending != span.is_backward else "asc"
     walked = (
         f"select {value or 'null'} as value, {segment.run_id} as run_id from {rows}{''.join(bounds)} "
@@ -970,7 +1024,7 @@ def _of_index(
     )
     tests = [*_tests_of_ids(question, plan, sql), *_tests(question, plan, sql)]
     if segment.lacks is not None:
-        tests.append(f"not {holds(Exists(segment.lacks), sql)}")
+        tests.append(f"not {holds(Exists(segment.lacks), sql, reads_sets=plan.most is None)}")
     is_end, ordered = "false", f" order by {'' if value is None else f'walked.value {down}, '}walked.run_id {down}"
     if plan.most is not None and tests:
         most = sql.bind(plan.most, "bigint")

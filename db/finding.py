@@ -15,8 +15,9 @@ from db.pool import Connection, Pool
 
 PROBED_MAX: Final = 16_000  # runs of a condition that are counted
 FEW: Final = 1_000  # so many are looked at one after the other and sorted, whatever the order
+SOME: Final = 4_000  # and in more than so many the whole sets of all conditions are read
 TRIED: Final = 500  # runs that are looked at in the order of an index before anything is counted
-WALKED_MAX: Final = 20_000  # runs that are looked at in the order of an index before another plan is taken
+WALKED_MAX: Final = 5_000  # and when these promise enough among so many, so many are
 
 # Every statement here says itself how it wants to be run. What is left open is taken as if the tables were large.
 BEGIN: Final = """
@@ -84,9 +85,9 @@ async def page(conn: Connection, question: Question, orders: Sequence[Order], sp
         return rows
     sizes = await _sizes(conn, question)
     if not sizes:
-        return await _listed(conn, question, orders, span, Plan(is_walk=True))
+        return await _listed(conn, question, orders, span, Plan(is_walk=True, reads_sets=True))
     small = tuple(place for place, size in sizes.items() if size < PROBED_MAX)
-    if min(sizes.values()) > FEW and len(rows) * WALKED_MAX >= span.limit * TRIED:
+    if min(sizes.values()) > FEW and len(rows) * WALKED_MAX >= 2 * span.limit * TRIED:
         rows = await _listed(conn, question, orders, span, Plan(sets=small, is_walk=True, most=WALKED_MAX))
         if len(rows) == span.limit:
             return rows
@@ -123,10 +124,11 @@ async def _sizes(conn: Connection, question: Question) -> dict[int, int]:
 def _looking(question: Question, sizes: dict[int, int]) -> Plan:
     """Begin with the smallest set; the other sets are read too when there is much to look up in them."""
     if not sizes:
-        return Plan()
-    start = min(sizes, key=lambda place: sizes[place])
+        return Plan(reads_sets=True)
+    start, *others = sorted(sizes, key=lambda place: sizes[place])
     if sizes[start] <= FEW:
         return Plan(start)
-    others = tuple(place for place in sizes if place != start)
     small = tuple(place for place in others if sizes[place] < PROBED_MAX)
-    return Plan(start, small or others)
+    if small or sizes[start] <= SOME:
+        return Plan(start, small)
+    return Plan(start, tuple(others), reads_sets=True)
