@@ -83,7 +83,7 @@ async def _write(deps: Deps, claimed: Claim) -> None:
         await exports.finish(deps.pool, claimed, progress.runs_done, progress.points, files, expiry_s=expiry_s)
 
 
-JOB: Final = Job("exports", claim=claim, do=write, at_once=2)
+JOB: Final = Job("exports", claim=claim, do=write, at_once=1)
 
 
 async def _while_held(deps: Deps, claimed: Claim, progress: Progress) -> list[File]:

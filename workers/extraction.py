@@ -23,7 +23,7 @@ from workers.parquet import SCHEMAS, Place, PointRows, TableFiles, batch
 from workers.work import Deps
 
 FORMAT_VERSION: Final = 1
-RUNS_AT_ONCE: Final = 500
+RUNS_AT_ONCE: Final = 200
 GROUP_BYTES_MAX: Final = 8 << 20
 GROUP_SERIES_MAX: Final = 5_000
 POINTS_AT_ONCE: Final = 1 << 17
