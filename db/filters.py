@@ -143,10 +143,10 @@ def holds(condition: Condition, sql: Statement, metric: str = "metric", *, reads
             return _is_among(rows)
     match condition:
         case All(conditions):
-            parts = [holds(one, sql, metric, reads_sets=reads_sets) for one in sorted(conditions, key=_cost)]
+            parts = [holds(one, sql, metric, reads_sets=reads_sets) for one in sorted(conditions, key=cost)]
             return "(" + (" and ".join(parts) or "true") + ")"
         case Any(conditions):
-            parts = [holds(one, sql, metric, reads_sets=reads_sets) for one in sorted(conditions, key=_cost)]
+            parts = [holds(one, sql, metric, reads_sets=reads_sets) for one in sorted(conditions, key=cost)]
             return "(" + (" or ".join(parts) or "false") + ")"
         case Not(inner):
             return f"not {holds(inner, sql, metric, reads_sets=reads_sets)}"
@@ -163,13 +163,13 @@ def holds(condition: Condition, sql: Statement, metric: str = "metric", *, reads
 Test = Callable[[Kind, str], str]
 
 
-def _cost(condition: Condition) -> int:
+def cost(condition: Condition) -> int:
     """About how long it takes to tell, so that the quickest is asked first."""
     match condition:
         case All(conditions) | Any(conditions):
-            return sum(_cost(one) for one in conditions)
+            return sum(cost(one) for one in conditions)
         case Not(inner):
-            return _cost(inner)
+            return cost(inner)
         case Mentions():
             return 20
         case Comparison(asked, Operator.EQ) | OneOf(asked):
@@ -347,9 +347,9 @@ def _one_of(kind: Kind, column: str, values: Sequence[Literal], sql: Statement) 
 
 
 def runs_of(condition: Condition, sql: Statement) -> str | None:
-    """Exactly the runs of the projects of which the condition holds, as `run_id`, each once; None without an index.
+    """Exactly the runs of the projects of which the condition holds, as `run_id`; None without an index.
 
-    Metrics count as they are stored.
+    Metrics count as they are stored. A run may come several times when the condition `_repeats`.
     """
     bound = len(sql.arguments)
     found = _runs_of(condition, sql)
@@ -358,11 +358,21 @@ def runs_of(condition: Condition, sql: Statement) -> str | None:
     return found
 
 
+def _repeats(condition: Condition) -> bool:
+    """Whether a run may come several times: as one that has this or that, the number 3 or the text '3'."""
+    match condition:
+        case Any():
+            return True
+        case Comparison(asked) | OneOf(asked):
+            return asked.area is Area.DATASET or (asked.area is Area.PARAM and isinstance(condition, OneOf))
+    return False
+
+
 def _runs_of(condition: Condition, sql: Statement) -> str | None:
     match condition:
         case Any(conditions):
             parts = [part for one in conditions if (part := runs_of(one, sql)) is not None]
-            return " union ".join(f"({part})" for part in parts) if parts and len(parts) == len(conditions) else None
+            return " union all ".join(parts) if parts and len(parts) == len(conditions) else None
         case Comparison(asked, operator, value):
             return _of_values(asked, operator, [value], sql)
         case OneOf(asked, values) if values:
@@ -399,7 +409,7 @@ def _of_values(asked: Field, operator: Operator, values: Sequence[Literal], sql:
             return f"select metric.run_id from metric where {keyed} and {test(Kind.NUMBER, STATS[asked.stat])}"
         case Area.DATASET if operator is Operator.EQ:
             return (
-                "select distinct run_input.run_id from dataset join run_input on run_input.dataset_id = dataset.id "
+                "select run_input.run_id from dataset join run_input on run_input.dataset_id = dataset.id "
                 f"where dataset.project_id = {sql.projects()} and {test(*_known(DATASET, asked))}"
             )
     return None
@@ -451,7 +461,7 @@ def _of_params(key: str, operator: Operator, values: Sequence[Literal], sql: Sta
             )
         elif operator in LIKES:
             of_numbers(_text_compared("param.text", operator, texts[0], sql))
-    return (" union " if numbers and texts else " union all ").join(parts)  # 3 and '3' are in one row
+    return " union all ".join(parts)
 
 
 def _number_of(text: str) -> float | None:
@@ -677,15 +687,15 @@ class Question:
 class Plan:
     """How to find them.
 
-    `start` is the place of the condition whose set is looked through, None for all runs; of the conditions at `sets`
-    the whole sets are read at first, and with `reads_sets` those that the others are made of; otherwise these are
-    looked up for one run after the other. A walk looks at runs in the order of an index, at most `most` of them;
-    otherwise all are looked at and sorted.
+    `start` is the place of the condition whose set is looked through, None for all runs. Of the conditions at `sets`
+    the whole sets are read at first, and of those at `parts` the sets of what they are made of; the others are looked
+    up for one run after the other. A walk looks at runs in the order of an index, at most `most` of them; otherwise
+    all are looked at and sorted.
     """
 
     start: int | None = None
     sets: tuple[int, ...] = ()
-    reads_sets: bool = False
+    parts: tuple[int, ...] = ()
     is_walk: bool = False
     most: int | None = None
 
@@ -739,6 +749,16 @@ def probed(question: Question, most: int) -> tuple[Statement, list[int]]:
     return sql, places
 
 
+def sampled(question: Question, runs: int) -> Statement:
+    """Of some runs, mostly the newest, how many there are, and of how many each condition holds."""
+    sql = Statement(question.reach)
+    newest = " order by run.created_at desc" if len(question.reach.projects) == 1 else ""
+    some = f"select * from run where run.project_id = {sql.projects()}{newest} limit {sql.bind(runs, 'bigint')}"
+    shares = [f"count(*) filter (where {holds(one, sql)})" for one in question.conditions]
+    sql.text = f"select count(*), {', '.join(shares)} from ({some}) as run"
+    return sql
+
+
 def _columns(orders: Sequence[Order], sql: Statement) -> list[Column]:
     """All columns of a place: those of the orders, and the id in the direction of the last."""
     spare = Statement(sql.reach)
@@ -772,8 +792,11 @@ def _tests_of_ids(question: Question, plan: Plan, sql: Statement) -> list[str]:
 
 def _tests(question: Question, plan: Plan, sql: Statement) -> list[str]:
     """What must be true of the row `run` of a run that passed the others."""
-    others = [one for place, one in enumerate(question.conditions) if place not in (plan.start, *plan.sets)]
-    return _seen(sql) + [holds(one, sql, reads_sets=plan.reads_sets) for one in sorted(others, key=_cost)]
+    return _seen(sql) + [
+        holds(one, sql, reads_sets=place in plan.parts)
+        for place, one in enumerate(question.conditions)
+        if place not in (plan.start, *plan.sets)
+    ]
 
 
 def _seen(sql: Statement) -> list[str]:
@@ -803,11 +826,16 @@ def _found(question: Question, plan: Plan, sql: Statement, *, needs_row: bool) -
     tests = _tests(question, plan, sql)
     if plan.start is None:
         return _Found("run", _all([f"run.project_id = {sql.projects()}", *_tests_of_ids(question, plan, sql), *tests]))
-    start = f"({runs_of(question.conditions[plan.start], sql)}) as run (id)"
-    few = f"(select run.id from {start} where {_all(_tests_of_ids(question, plan, sql))} offset 0)"
-    if needs_row or _need_row(tests):
-        return _Found(f"{few} as few {_run('few.id')}", _all(tests))
-    return _Found(f"{few} as run", _all(tests))
+    condition = question.conditions[plan.start]
+    start = f"({runs_of(condition, sql)}) as run (id)"
+    if _repeats(condition):
+        start = f"(select distinct id from {start}) as run"
+    of_ids = [*_tests_of_ids(question, plan, sql), *(test for test in tests if not _need_row([test]))]
+    of_rows = [test for test in tests if _need_row([test])]
+    few = f"(select run.id from {start} where {_all(of_ids)} offset 0)"
+    if needs_row or of_rows:
+        return _Found(f"{few} as few {_run('few.id')}", _all(of_rows))
+    return _Found(f"{few} as run", "true")
 
 
 def _found_live(question: Question, live: Live, sql: Statement) -> _Found:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import takewhile
 from typing import Final
 
@@ -13,9 +14,11 @@ from db.conditions import Area, Condition, Order, fields_of
 from db.filters import Live, Plan, Question, Reach, Span, Statement
 from db.pool import Connection, Pool
 
-PROBED_MAX: Final = 16_000  # runs of a condition that are counted
+PROBED_MAX: Final = 12_000  # runs of a condition that are counted
 FEW: Final = 1_000  # so many are looked at one after the other and sorted, whatever the order
-SOME: Final = 4_000  # and in more than so many the whole sets of all conditions are read
+SAMPLED: Final = 100  # runs that tell about how many a condition has
+READ_US: Final = 0.25  # to read a run of a set into a hash table
+LOOKED_UP_US: Final = 4.0  # to look something up of a run
 TRIED: Final = 500  # runs that are looked at in the order of an index before anything is counted
 WALKED_MAX: Final = 5_000  # and when these promise enough among so many, so many are
 
@@ -65,7 +68,8 @@ async def count(conn: Connection, question: Question) -> int:
     """How many runs there are to find."""
     plan = Plan()
     if question.conditions and not await _are_few(conn, question.reach):
-        plan = _looking(question, await _sizes(conn, question))
+        question, sizes, shares = await _measured(conn, question)
+        plan = _looking(sizes, shares)
     [row] = await _fetch(conn, filters.counted(question, plan))
     return int(row[0])
 
@@ -74,24 +78,23 @@ async def page(conn: Connection, question: Question, orders: Sequence[Order], sp
     """Rows of `run` with the columns of their places and a last one of no meaning, in order."""
     is_walkable = filters.is_walkable(orders)
     if not question.conditions:
-        return await _listed(conn, question, orders, span, Plan(is_walk=True) if is_walkable else Plan())
+        return await _listed(conn, question, orders, span, Plan(is_walk=is_walkable))
     if await _are_few(conn, question.reach):
         return await _listed(conn, question, orders, span, Plan())
-    if not is_walkable:
-        plan = _looking(question, await _sizes(conn, question))
-        return await _listed(conn, question, orders, span, plan)
-    rows = await _listed(conn, question, orders, span, Plan(is_walk=True, most=TRIED))
-    if len(rows) == span.limit:
-        return rows
-    sizes = await _sizes(conn, question)
-    if not sizes:
-        return await _listed(conn, question, orders, span, Plan(is_walk=True, reads_sets=True))
-    small = tuple(place for place, size in sizes.items() if size < PROBED_MAX)
-    if min(sizes.values()) > FEW and len(rows) * WALKED_MAX >= 2 * span.limit * TRIED:
+    tried: list[asyncpg.Record] = []
+    if is_walkable:
+        tried = await _listed(conn, question, orders, span, Plan(is_walk=True, most=TRIED))
+        if len(tried) == span.limit:
+            return tried
+    question, sizes, shares = await _measured(conn, question)
+    if is_walkable and not sizes:
+        return await _listed(conn, question, orders, span, Plan(parts=tuple(range(len(shares))), is_walk=True))
+    if min(sizes.values(), default=0) > FEW and len(tried) * WALKED_MAX >= 2 * span.limit * TRIED:
+        small = tuple(place for place, size in sizes.items() if size < PROBED_MAX)
         rows = await _listed(conn, question, orders, span, Plan(sets=small, is_walk=True, most=WALKED_MAX))
         if len(rows) == span.limit:
             return rows
-    return await _listed(conn, question, orders, span, _looking(question, sizes))
+    return await _listed(conn, question, orders, span, _looking(sizes, shares))
 
 
 async def _listed(
@@ -112,23 +115,33 @@ async def _are_few(conn: Connection, reach: Reach) -> bool:
     return int(await conn.fetchval(SIZE, reach.projects, TRIED + 1)) <= TRIED
 
 
-async def _sizes(conn: Connection, question: Question) -> dict[int, int]:
-    """How many runs, up to `PROBED_MAX`, the conditions have that an index serves."""
+async def _measured(conn: Connection, question: Question) -> tuple[Question, dict[int, int], list[float]]:
+    """The question with its conditions in a good order, by place how many runs up to `PROBED_MAX` those have that an
+    index serves, and the share of all runs that each has.
+    """
+    [row] = await _fetch(conn, filters.sampled(question, SAMPLED))
+    shares = [(hits + 1) / (row[0] + 2) for hits in row[1:]]
+    costs = [filters.cost(one) / (1 - share) for one, share in zip(question.conditions, shares, strict=True)]
+    order = sorted(range(len(costs)), key=lambda place: costs[place])
+    question = replace(question, conditions=tuple(question.conditions[place] for place in order))
     sql, places = filters.probed(question, PROBED_MAX)
-    if not places:
-        return {}
-    [row] = await _fetch(conn, sql)
-    return dict(zip(places, row, strict=True))
+    sizes = dict(zip(places, (await _fetch(conn, sql))[0], strict=True)) if places else {}
+    return question, sizes, [shares[place] for place in order]
 
 
-def _looking(question: Question, sizes: dict[int, int]) -> Plan:
-    """Begin with the smallest set; the other sets are read too when there is much to look up in them."""
+def _looking(sizes: dict[int, int], shares: Sequence[float]) -> Plan:
+    """Begin with the smallest set; of the others read those whole that are read sooner than looked up."""
     if not sizes:
-        return Plan(reads_sets=True)
-    start, *others = sorted(sizes, key=lambda place: sizes[place])
-    if sizes[start] <= FEW:
-        return Plan(start)
-    small = tuple(place for place in others if sizes[place] < PROBED_MAX)
-    if small or sizes[start] <= SOME:
-        return Plan(start, small)
-    return Plan(start, tuple(others), reads_sets=True)
+        return Plan(parts=tuple(range(len(shares))))
+    runs = max(size / shares[place] for place, size in sizes.items())
+    expected = {place: size if size < PROBED_MAX else max(size, runs * shares[place]) for place, size in sizes.items()}
+    start = min(expected, key=lambda place: expected[place])
+    left = expected[start]
+    read = []
+    for place, share in enumerate(shares):
+        if place != start:
+            if expected.get(place, runs) * READ_US < left * LOOKED_UP_US:
+                read.append(place)
+            left *= share
+    sets = tuple(place for place in read if place in expected)
+    return Plan(start, sets, parts=tuple(place for place in read if place not in expected))
