@@ -298,12 +298,14 @@ class _Compiler:
     def shape(self, type_: Any, nodes: list[FieldNode]) -> Shape:
         """What makes the answer of a field that has this type; `nodes` are its places in the document."""
         if isinstance(type_, GraphQLNonNull):
-            return _present(self.shape(type_.of_type, nodes))
+            return _as_it_is(type_.of_type, _present(self.shape(type_.of_type, nodes)))
         if isinstance(type_, GraphQLList):
             return _list(self.shape(type_.of_type, nodes))
-        if isinstance(type_, GraphQLScalarType | GraphQLEnumType):
+        if isinstance(type_, GraphQLEnumType):
+            return _name(type_)
+        if isinstance(type_, GraphQLScalarType):
             serialize = type_.coerce_output_value
-            return lambda value: None if value is None else serialize(value)
+            return _as_it_is(type_, lambda value: None if value is None else serialize(value))
         selections = [selection for node in nodes if node.selection_set for selection in node.selection_set.selections]
         if isinstance(type_, GraphQLObjectType):
             return self._object(type_, selections)
@@ -363,20 +365,23 @@ class _Compiler:
         return condition is type_
 
 
-def coercer(type_: Any) -> Coerce:
-    """What makes the Python value of a JSON value of an input type, and raises `Unusual` for any that is refused."""
+def coercer(type_: Any, within: frozenset[str] = frozenset()) -> Coerce:
+    """What makes the Python value of a JSON value of an input type, and raises `Unusual` for any that is refused.
+
+    `within` are the objects that it is a part of. Raises `NotForeseen` for one that is a part of itself.
+    """
     if isinstance(type_, GraphQLNonNull):
-        return _coercer_of_present(type_.of_type)
-    coerce = _coercer_of_present(type_)
+        return _coercer_of_present(type_.of_type, within)
+    coerce = _coercer_of_present(type_, within)
     return lambda value: None if value is None else coerce(value)
 
 
-def _coercer_of_present(type_: Any) -> Coerce:
+def _coercer_of_present(type_: Any, within: frozenset[str]) -> Coerce:
     """The same for what must not be null."""
     if isinstance(type_, GraphQLList):
-        return _list_coercer(type_.of_type)
+        return _list_coercer(type_.of_type, within)
     if isinstance(type_, GraphQLInputObjectType):
-        return _object_coercer(type_)
+        return _object_coercer(type_, within)
     if type_ is GraphQLString or type_ is GraphQLID:
         return _exactly(str)
     if type_ is GraphQLBoolean:
@@ -419,8 +424,8 @@ def _leaf_coercer(type_: GraphQLScalarType | GraphQLEnumType) -> Coerce:
     return coerce
 
 
-def _list_coercer(item_type: Any) -> Coerce:
-    item = coercer(item_type)
+def _list_coercer(item_type: Any, within: frozenset[str]) -> Coerce:
+    item = coercer(item_type, within)
     is_text = isinstance(item_type, GraphQLNonNull) and item_type.of_type in (GraphQLString, GraphQLID)
 
     def coerce(values: Any) -> Any:
@@ -433,12 +438,13 @@ def _list_coercer(item_type: Any) -> Coerce:
     return coerce
 
 
-def _object_coercer(type_: GraphQLInputObjectType) -> Coerce:
+def _object_coercer(type_: GraphQLInputObjectType, within: frozenset[str]) -> Coerce:
     """Makes Strawberry's input object; the defaults of its class are those of the schema."""
-    if type_.is_one_of:
+    if type_.is_one_of or type_.name in within:
         raise NotForeseen
+    within |= {type_.name}
     made = _origin(type_).origin
-    fields = {name: (_origin(field).python_name, coercer(field.type)) for name, field in type_.fields.items()}
+    fields = {name: (_origin(field).python_name, coercer(field.type, within)) for name, field in type_.fields.items()}
     required = {
         name
         for name, field in type_.fields.items()
@@ -464,6 +470,26 @@ def _list(item: Shape) -> Shape:
         return values if values is None or type(values) is Fragment else [item(value) for value in values]
 
     return items
+
+
+def _as_it_is(type_: Any, shape: Shape) -> Shape:
+    """The shape, without asking it for what it leaves as it is: most fields are texts."""
+    if type_ is not GraphQLString and type_ is not GraphQLID:
+        return shape
+    return lambda value: value if type(value) is str else shape(value)
+
+
+def _name(type_: GraphQLEnumType) -> Shape:
+    """What makes the name of a value of the enum."""
+    serialize = type_.coerce_output_value
+    names = {member.value: name for name, member in type_.values.items()}
+
+    def name(value: Any) -> Any:
+        if value is None:
+            return None
+        return names[value] if value in names else serialize(value)
+
+    return name
 
 
 def _present(shape: Shape) -> Shape:

@@ -24,6 +24,9 @@ RUN_COLUMNS: Final = 13  # what every statement here says of a run
 DEPTH_MAX: Final = 32
 
 
+STATUSES: Final = {each.value: each for each in RunStatus}  # a lookup takes a fifth of the time of a call
+
+
 class FinalStatus(StrEnum):
     """How a client ends a run."""
 
@@ -32,7 +35,7 @@ class FinalStatus(StrEnum):
     KILLED = "KILLED"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would take three times as long: a request makes a thousand
 class Run:
     """A row of `run`; `started_at` is by the client's clock, the other times by ours.
 
@@ -487,7 +490,7 @@ def _run(row: asyncpg.Record) -> Run:
         row["experiment_id"],
         row["parent_id"],
         row["name"],
-        RunStatus(row["status"]),
+        STATUSES[row["status"]],
         row["attempt"],
         row["created_by"],
         row["created_at"],
