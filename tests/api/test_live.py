@@ -497,31 +497,28 @@ async def test_a_token_has_a_hundred_sockets(people: People, client: Client, ser
         pass  # there is room again
 
 
-@pytest.mark.parametrize("how", ["revoked", "disabled", "expired"])
-async def test_a_token_that_ends_ends_its_sockets(client: Client, server: Server, pool: Pool, how: str) -> None:
-    statements = {
-        "revoked": "update token set revoked_at = now() where id = $1",
-        "expired": "update token set expires_at = now() where id = $1",
-        "disabled": "update account set disabled_at = now() where id = (select account_id from token where id = $1)",
-    }
-    async with watching(server, client.token) as watcher:
-        await watcher.subscribe(EVENTS)
-        await watcher.next()
-        await pool.execute(statements[how], client.token.split("_")[1])
-        async with asyncio.timeout(10):
-            assert await watcher.closed() == 4403
+# What happens to a token, and the code with which its sockets are closed.
+CHANGES = {
+    "update token set revoked_at = now() where id = $1": 4403,
+    "update token set expires_at = now() where id = $1": 4403,
+    "update account set disabled_at = now() where id = (select account_id from token where id = $1)": 4403,
+    "delete from membership where account_id = (select account_id from token where id = $1)": 1012,
+}
 
 
-async def test_a_change_of_access_is_taken_into_account(client: Client, server: Server, pool: Pool) -> None:
-    async with watching(server, client.token) as watcher:
-        await watcher.subscribe(EVENTS)
-        await watcher.next()
-        await pool.execute(
-            "delete from membership where account_id = (select account_id from token where id = $1)",
-            client.token.split("_")[1],
-        )
-        async with asyncio.timeout(10):
-            assert await watcher.closed() == 1012
+async def test_a_change_of_access_ends_sockets(people: People, client: Client, server: Server, pool: Pool) -> None:
+    async def code_after(statement: str) -> int:
+        member = await people.member(client.project, Role.EDITOR)
+        async with watching(server, member.token) as watcher:
+            await watcher.subscribe(EVENTS)
+            await watcher.next()
+            await pool.execute(statement, member.token.split("_")[1])
+            async with asyncio.timeout(10):
+                return await watcher.closed()
+
+    codes = await asyncio.gather(*map(code_after, CHANGES))
+
+    assert codes == [*CHANGES.values()]
 
 
 async def test_a_client_that_takes_nothing_is_told_and_cut(client: Client, server: Server) -> None:
