@@ -158,7 +158,7 @@ class Placed:
 async def page(
     pool: Pool, scope: Scope, selection: Selection, orders: Sequence[Order] = NEWEST_FIRST, *, span: Span
 ) -> list[Placed]:
-    """The selected runs of the span, in order. Raises `Invalid`, `TooComplex`."""
+    """The selected runs of the span, in order. Raises `Invalid`."""
     reach = finding.reach_of(scope, selection.project_id)
     if not reach.projects:
         return []
@@ -171,12 +171,12 @@ async def page(
 async def first(
     pool: Pool, scope: Scope, selection: Selection, orders: Sequence[Order] = NEWEST_FIRST, *, limit: int
 ) -> list[Run]:
-    """The first of the selected runs, in order. Raises `Invalid`, `TooComplex`."""
+    """The first of the selected runs, in order. Raises `Invalid`."""
     return [placed.run for placed in await page(pool, scope, selection, orders, span=Span(limit))]
 
 
 async def count(pool: Pool, scope: Scope, selection: Selection) -> int:
-    """How many runs are selected. Raises `Invalid`, `TooComplex`."""
+    """How many runs are selected. Raises `Invalid`."""
     reach = finding.reach_of(scope, selection.project_id)
     if not reach.projects:
         return 0
