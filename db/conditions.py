@@ -49,6 +49,7 @@ class Attribute(StrEnum):
     PARENT = "parentId"
     ANCESTOR = "ancestorId"  # its parent, or the parent of an ancestor; only compared, not ordered by
     EXPERIMENT_ID = "experimentId"
+    USER_ID = "userId"
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ ATTRIBUTES: Final[dict[Attribute, tuple[Kind, str]]] = {
     Attribute.PARENT: (Kind.ID, "run.parent_id"),
     Attribute.ANCESTOR: (Kind.ID, "ancestor.id"),
     Attribute.EXPERIMENT_ID: (Kind.ID, "run.experiment_id"),
+    Attribute.USER_ID: (Kind.ID, "run.created_by"),
 }
 ALWAYS_THERE: Final = {
     Attribute.ID, Attribute.NAME, Attribute.STATUS, Attribute.EXPERIMENT, Attribute.USER, Attribute.CREATED_AT,
@@ -506,7 +507,7 @@ def _of_attributes(
     if operator is not Operator.EQ:
         return None
     match attribute:
-        case Attribute.ID | Attribute.PARENT | Attribute.EXPERIMENT_ID | Attribute.GROUP:
+        case Attribute.ID | Attribute.PARENT | Attribute.EXPERIMENT_ID | Attribute.GROUP | Attribute.USER_ID:
             return start + test(kind, column)
         case Attribute.ANCESTOR:
             _one_of(kind, column, values, Statement(sql.reach))  # or it is refused
@@ -804,8 +805,6 @@ def _seen(sql: Statement) -> list[str]:
     if not reach.own:
         return []
     mine = f"run.created_by = {sql.bind(reach.account_id, 'uuid')}"
-    if not reach.readable:
-        return [mine]
     return [f"(run.project_id = any ({sql.bind(list(reach.readable), 'uuid[]')}) or {mine})"]
 
 
@@ -830,8 +829,7 @@ def _found(question: Question, plan: Plan, sql: Statement, *, needs_row: bool) -
     start = f"({runs_of(condition, sql)}) as run (id)"
     if _repeats(condition):
         start = f"(select distinct id from {start}) as run"
-    of_ids = [*_tests_of_ids(question, plan, sql), *(test for test in tests if not _need_row([test]))]
-    of_rows = [test for test in tests if _need_row([test])]
+    of_ids, of_rows = _parted([*_tests_of_ids(question, plan, sql), *tests])
     few = f"(select run.id from {start} where {_all(of_ids)} offset 0)"
     if needs_row or of_rows:
         return _Found(f"{few} as few {_run('few.id')}", _all(of_rows))
@@ -1058,17 +1056,21 @@ def _of_index(
         most = sql.bind(plan.most, "bigint")
         walked = f"select *, row_number() over () as number from ({walked} limit {most}) as walked"
         is_end, ordered = f"walked.number = {most}", ""  # in order already, which Postgres does not know
-    joined = "" if not tests else _run("walked.run_id") if _need_row(tests) else RUN_ID
+    of_ids, of_rows = _parted(tests)
+    if of_ids:
+        walked = f"select walked.* from ({walked}) as walked {RUN_ID} where {_all(of_ids)} or {is_end} offset 0"
+    joined = _run("walked.run_id") if of_rows else ""
     values = [*segment.before, *([] if value is None else ["walked.value"]), *segment.after, "walked.run_id"]
     return (
         f"select {', '.join(_placed(values, columns))}, {is_end} as is_end from ({walked}) as walked {joined} "
-        f"where {_all(tests)} or {is_end}{ordered} limit {sql.bind(span.limit, 'bigint')}"
+        f"where {_all(of_rows)} or {is_end}{ordered} limit {sql.bind(span.limit, 'bigint')}"
     )
 
 
 RUN_ID: Final = "cross join lateral (select walked.run_id as id offset 0) as run"
 
 
-def _need_row(tests: Sequence[str]) -> bool:
-    """Whether the tests need more of the row `run` than its id."""
-    return any(re.search(r"\brun\.(?!id\b)", test) for test in tests)
+def _parted(tests: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The tests that need only the id of the row `run`, and those that need more of it."""
+    of_rows = [test for test in tests if re.search(r"\brun\.(?!id\b)", test)]
+    return [test for test in tests if test not in of_rows], of_rows

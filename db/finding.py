@@ -10,7 +10,7 @@ import asyncpg
 
 from db import filters, standings
 from db.access import Role, Scope
-from db.conditions import Area, Condition, Order, fields_of
+from db.conditions import Area, Attribute, Comparison, Condition, Field, Operator, Order, fields_of
 from db.filters import Live, Plan, Question, Reach, Span, Statement
 from db.pool import Connection, Pool
 
@@ -56,6 +56,8 @@ async def question(
     """What is asked, with the numbers that its metrics have now."""
     fields = [order.field for order in orders] + [field for one in conditions for field in fields_of(one)]
     keys = {field.key for field in fields if field.area is Area.METRIC}
+    if reach.own and not reach.readable:
+        conditions = [*conditions, Comparison(Field(Area.ATTRIBUTE, Attribute.USER_ID), Operator.EQ, reach.account_id)]
     run_ids, rows = await standings.of_live(conn, scope, reach.projects, keys) if keys else ([], [])
     return Question(reach, tuple(conditions), Live(run_ids, rows) if run_ids else None)
 
@@ -87,8 +89,9 @@ async def page(conn: Connection, question: Question, orders: Sequence[Order], sp
         if len(tried) == span.limit:
             return tried
     question, sizes, shares = await _measured(conn, question)
-    if is_walkable and not sizes:
-        return await _listed(conn, question, orders, span, Plan(parts=tuple(range(len(shares))), is_walk=True))
+    if is_walkable and min(sizes.values(), default=PROBED_MAX) == PROBED_MAX:
+        others = tuple(place for place in range(len(shares)) if place not in sizes)
+        return await _listed(conn, question, orders, span, Plan(sets=tuple(sizes), parts=others, is_walk=True))
     if min(sizes.values(), default=0) > FEW and len(tried) * WALKED_MAX >= 2 * span.limit * TRIED:
         small = tuple(place for place, size in sizes.items() if size < PROBED_MAX)
         rows = await _listed(conn, question, orders, span, Plan(sets=small, is_walk=True, most=WALKED_MAX))

@@ -29,6 +29,9 @@ create index tag_by_long_text on tag (project_id, key collate "C", left(value, 1
 -- Who read a dataset.
 create index run_input_of_dataset on run_input (dataset_id, run_id);
 
+-- Those that a logger sees are its own.
+create index run_of_user on run (project_id, created_by, created_at desc, id desc);
+
 -- In the order of ids: where order has nothing else to go by, and runs that lack what they are ordered by.
 create index run_by_id on run (project_id, id);
 
