@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import takewhile
+from math import inf, prod
 from typing import Final
 
 import asyncpg
@@ -16,6 +17,7 @@ from db.pool import Connection, Pool
 
 PROBED_MAX: Final = 12_000  # runs of a condition that are counted
 FEW: Final = 1_000  # so many are looked at one after the other and sorted, whatever the order
+SORTED: Final = 2_000  # so many are sorted sooner than all are walked through
 SAMPLED: Final = 100  # runs that tell about how many a condition has
 READ_US: Final = 0.25  # to read a run of a set into a hash table
 LOOKED_UP_US: Final = 4.0  # to look something up of a run
@@ -89,7 +91,8 @@ async def page(conn: Connection, question: Question, orders: Sequence[Order], sp
         if len(tried) == span.limit:
             return tried
     question, sizes, shares = await _measured(conn, question)
-    if is_walkable and min(sizes.values(), default=PROBED_MAX) == PROBED_MAX:
+    hits = prod(shares) * max((size / shares[place] for place, size in sizes.items()), default=inf)  # at least
+    if is_walkable and min(sizes.values(), default=PROBED_MAX) == PROBED_MAX and hits > SORTED:
         others = tuple(place for place in range(len(shares)) if place not in sizes)
         return await _listed(conn, question, orders, span, Plan(sets=tuple(sizes), parts=others, is_walk=True))
     if min(sizes.values(), default=0) > FEW and len(tried) * WALKED_MAX >= 2 * span.limit * TRIED:
