@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from uuid import UUID
 
 from arq.connections import ArqRedis
@@ -28,13 +28,15 @@ from db import (
 )
 from db.access import Account, Role, Scope
 from db.metrics import Recorder
-from db.pool import Pool
+from db.pool import Pool, Portion
 from settings import Settings
 from storage.probe import Prober
 from storage.store import Store
 
 if TYPE_CHECKING:  # it needs the context itself
     from api.known import Lists
+
+CONNECTIONS_MAX: Final = 4  # that one query reads through at the same time
 
 Row = TypeVar("Row")
 Page = tuple[str, str | None, int]  # of what a run has: keys that begin so, behind this key, so many
@@ -162,6 +164,7 @@ class Context:
     lists: "Lists | None" = None  # the compiled ones of the document
     reads: bool = False  # as queries do
     _loaders: Loaders | None = field(default=None, init=False)
+    _portion: Portion | None = field(default=None, init=False)
 
     @property
     def loaders(self) -> Loaders:
@@ -182,7 +185,11 @@ class Context:
     @property
     def pool(self) -> Pool:
         """The pool for reading, or for small writes and what they answer."""
-        return self.deps.reading if self.reads else self.deps.pool
+        if not self.reads:
+            return self.deps.pool
+        if self._portion is None:
+            self._portion = Portion(self.deps.reading, min(CONNECTIONS_MAX, self.deps.settings.database_pool_max))
+        return cast(Pool, self._portion)
 
 
 class Info(StrawberryInfo[Context, Any]):

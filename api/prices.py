@@ -120,6 +120,7 @@ PRICES: Final[Mapping[str, Price]] = {
     "Environment.packages": Price(items=usual(200)),
     "Artifact.download": Price(20),
     "FilterCheck.suggestions": Price(items=usual(20)),
+    "RunKey.types": Price(items=usual(2)),
     # series
     "Query.series": Price(STATEMENT, product(SELECTED, length("keys")), page=POINTS),
     "Series.steps": PAGED,

@@ -1,5 +1,6 @@
 """Connections to Postgres, with an end to every wait."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -31,6 +32,35 @@ class Pool(_Pool):
     def acquire(self, *, timeout: float | None = None) -> "PoolAcquireContext[asyncpg.Record]":
         """One connection. Raises `TimeoutError` after `acquire_timeout_s` seconds when none is free."""
         return super().acquire(timeout=self.acquire_timeout_s if timeout is None else timeout)
+
+
+class Portion:
+    """Some connections of a pool: who asks for many things at once waits for its own, not for all others' too."""
+
+    def __init__(self, pool: Pool, size: int) -> None:
+        self._pool = pool
+        self._places = asyncio.Semaphore(size)
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator["Connection"]:
+        """One connection. Raises `TimeoutError` when the pool has none free for too long."""
+        async with self._places, self._pool.acquire() as conn:
+            yield conn
+
+    async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """The rows."""
+        async with self.acquire() as conn:
+            return await conn.fetch(query, *arguments)
+
+    async def fetchrow(self, query: str, *arguments: object) -> asyncpg.Record | None:
+        """The first row."""
+        async with self.acquire() as conn:
+            return await conn.fetchrow(query, *arguments)
+
+    async def fetchval(self, query: str, *arguments: object) -> Any:
+        """The first value of the first row."""
+        async with self.acquire() as conn:
+            return await conn.fetchval(query, *arguments)
 
 
 Conn: TypeAlias = Pool | Connection

@@ -10,6 +10,7 @@ from graphql import execute, parse
 
 from api.app import open_deps
 from api.context import Context, Deps
+from api.known import ListExecutor
 from api.schema import schema
 from db import access
 from db.access import Scope
@@ -67,7 +68,13 @@ async def statements(deps: Deps, scope: Scope, document: str, run_ids: list[str]
     counting = replace(deps, pool=cast(Pool, pool))
     context = Context(deps=counting, scope=scope, request_id="test")
     variables = {"select": {"runIds": run_ids}}
-    running = execute(schema._schema, parse(document), context_value=context, variable_values=variables)
+    running = execute(
+        schema._schema,
+        parse(document),
+        context_value=context,
+        variable_values=variables,
+        executor_class=ListExecutor,
+    )
     result = await cast(Awaitable[Any], running)
     assert result.errors is None, result.errors
     return pool.statements
@@ -93,3 +100,14 @@ async def test_statements_do_not_grow_with_runs(deps: Deps, client: Client, docu
     many = await statements(deps, scope, document, run_ids)
 
     assert few == many <= at_most
+
+
+async def test_a_query_of_many_lists_waits_for_its_own(server: Server, client: Client) -> None:
+    await client.create_run()
+    lists = " ".join(f"a{number}: runs(first: 5) {{ nodes {{ id tags {{ key }} }} }}" for number in range(60))
+    async with open_deps(replace(server.settings, database_pool_max=2)) as deps:
+        deps.reading.acquire_timeout_s = 0.05
+        context = Context(deps=deps, scope=await scope_of(deps.pool, client), request_id="test", reads=True)
+        running = execute(schema._schema, parse(f"{{ {lists} }}"), context_value=context)
+        result = await cast(Awaitable[Any], running)
+    assert result.errors is None, result.errors
