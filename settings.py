@@ -41,7 +41,6 @@ class Settings:
     redis_url: str | None = field(default=None, repr=False)
     s3: S3Settings | None = None
     database_pool_max: int = 8
-    acquire_timeout_s: float = 2.0
     statement_timeout_s: int = 10
     read_timeout_s: int = 5  # of a statement of a query
     query_timeout_s: int = 20  # of a query as a whole
