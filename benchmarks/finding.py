@@ -209,7 +209,7 @@ async def _creating(bench: Bench, section: Section, statements: Statements) -> N
     async with statements.of(runs, others=True) as database:
         over_http = []
         for run_id, one in zip(run_ids, made, strict=True):
-            over_http += await timed(1, lambda run_id=run_id, one=one: begin(run_id, one), warm=False)  # type: ignore[misc]
+            over_http += await timed(1, lambda run_id=run_id, one=one: begin(run_id, one), warm=False)  # type: ignore[misc]  # of defaults
         await bench.settle(run_ids)
     section.add(CREATING, "and its metrics, its end, compaction and index rows", ms=over_http, database_ms=database.ms)
     section.at_most(f"{CREATING}, in the database", section.median("database ms", CREATING), 3, "ms")

@@ -98,7 +98,7 @@ def known_of(document: str) -> Known:
 
 def fields_of(name: str) -> set[str]:
     [operation] = [node for node in parse(operations.document(name)).definitions if node.kind == "operation_definition"]
-    return {field.name.value for field in operation.selection_set.selections}  # type: ignore[attr-defined]
+    return {field.name.value for field in operation.selection_set.selections}  # type: ignore[attr-defined]  # by its kind
 
 
 @pytest.mark.parametrize("name", [name for name in operations.names() if fields_of(name) <= TRAINING])
