@@ -25,7 +25,7 @@ def main() -> int:
         subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
     LOG.unlink(missing_ok=True)
     print("Installing Runstone into .venv (about a minute the first time)", flush=True)
-    done = _pip(["--require-hashes", "-r", str(LOCK)]) and _pip(["--no-deps", "--no-build-isolation", "-e", str(ROOT)])
+    done = _pip(["--require-hashes", "-r", str(LOCK)]) and _pip(["--no-build-isolation", "-e", str(ROOT)])
     if not done:
         print(f"\nThe installation failed; the whole story is in {LOG}. It ended with:", file=sys.stderr)
         print("\n".join(LOG.read_text().splitlines()[-REFUSAL_LINES:]), file=sys.stderr)
@@ -43,10 +43,13 @@ def _can_run() -> bool:
 
 
 def _pip(arguments: list[str]) -> bool:
-    """Install, showing each package as its turn comes; the full output goes to the log."""
+    """Install, showing each package as its turn comes; the full output goes to the log.
+
+    The lock names everything, so pip has nothing to resolve: some releases of it leave the lock for `name[extra]`.
+    """
     total = len(re.findall(r"^\w.*==", LOCK.read_text(), re.MULTILINE))
     seen = 0
-    command = [str(PYTHON), "-m", "pip", "install", "--no-input", "--progress-bar", "off", *arguments]
+    command = [str(PYTHON), "-m", "pip", "install", "--no-deps", "--no-input", "--progress-bar", "off", *arguments]
     with (
         LOG.open("a") as log,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip,
