@@ -36,7 +36,7 @@ CONNECT_S: Final = 5.0
 ANSWER_S: Final = 30.0
 PATIENCE_S: Final = 20.0  # how long a person waits for a server that restarts
 PATIENCE_AT_FIRST_S: Final = 2.0  # the same where no server was ever seen
-SILENCE_S: Final = 2.0  # how long we try again without saying so
+SILENCE_S: Final = 2.0  # how long a person may wonder what we wait for
 RETRY_FIRST_S: Final = 0.2
 RETRY_MOST_S: Final = 30.0
 
@@ -153,7 +153,7 @@ class Transport:
                 waited_s = loop.time() - start
                 if not error.retryable or waited_s + pause > patience:
                     raise
-                if not told and waited_s > SILENCE_S:
+                if not told and waited_s + pause > SILENCE_S:
                     told = True
                     log.warning("%s; trying again", error.message)
             await asyncio.sleep(pause)
