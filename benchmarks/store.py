@@ -238,7 +238,6 @@ def _tables(
             [(one.id, dataset_ids[each], each.context or "", 1) for one in made for each in one.datasets],
         ),
         ("run_keyset", "run_id keyset_id", [(one.id, names.keyset_id) for one in made]),
-        ("series", "run_id key", [(one.id, key) for one in made for key in sorted(KEYS)]),
         (
             "writer",
             "id run_id attempt opened_by opened_at next_seq ended_at",

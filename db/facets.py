@@ -104,7 +104,9 @@ OF_RUNS = """
     where run_id = any($1::uuid[])
     group by key
     union all
-    select distinct 'METRIC', key, array[]::text[] from series where run_id = any($1)
+    select distinct 'METRIC', unnest(keys), array[]::text[]
+    from keyset
+    where id in (select keyset_id from run_keyset where run_id = any($1))
     union all
     select distinct 'TAG', key, array[]::text[] from tag where run_id = any($1) and value is not null
 """
@@ -206,8 +208,10 @@ TAGS = """
 
 WALKS: Final = {Kind.PARAM: PARAMS, Kind.METRIC: METRICS, Kind.TAG: TAGS}
 
-SERIES = """
-    select distinct key from series where run_id = any($1::uuid[])
+LOGGED = """
+    select distinct unnest(keys) as key
+    from keyset
+    where id in (select keyset_id from run_keyset where run_id = any($1::uuid[]))
 """
 
 
@@ -221,7 +225,7 @@ async def _of_projects(conn: Connection, of: Sample, asked: Asked, limit: int) -
             found += [Key(kind, row["key"]) for row in rows]
     if Kind.METRIC in asked.kinds:
         live = await standings.live(conn, of.project_ids)
-        found += [Key(Kind.METRIC, row["key"]) for row in await conn.fetch(SERIES, list(live))]
+        found += [Key(Kind.METRIC, row["key"]) for row in await conn.fetch(LOGGED, list(live))]
     return found
 
 

@@ -314,6 +314,44 @@ async def test_what_follows_from_records_is_not_written_by_hand(client: Client, 
     assert (await client.ask(RUN, id=run_id))["run"] == before
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into run (id, project_id, experiment_id, name, created_by, request_sha256) "
+        "select gen_random_uuid(), project_id, experiment_id, 'x', gen_random_uuid(), request_sha256 from run "
+        "where id = $1",
+        "insert into run (id, project_id, experiment_id, name, created_by, request_sha256) "
+        "select gen_random_uuid(), project_id, gen_random_uuid(), 'x', created_by, request_sha256 from run where id = $1",
+        "insert into run (id, project_id, experiment_id, name, created_by, request_sha256) "
+        "select gen_random_uuid(), gen_random_uuid(), experiment_id, 'x', created_by, request_sha256 from run "
+        "where id = $1",
+        "insert into attempt (run_id, number, id, started_by) select gen_random_uuid(), 1, id, created_by from run "
+        "where id = $1",
+        "insert into attempt (run_id, number, id, started_by) select id, 2, gen_random_uuid(), gen_random_uuid() "
+        "from run where id = $1",
+        "insert into tag (run_id, project_id, key, value, changed_by) "
+        "select gen_random_uuid(), project_id, 'x', 'y', created_by from run where id = $1",
+        "insert into tag (run_id, project_id, key, value, changed_by) "
+        "select id, project_id, 'x', 'y', gen_random_uuid() from run where id = $1",
+        "update tag set value = 'c', changed_by = gen_random_uuid() where run_id = $1",
+        "insert into writer (id, run_id, attempt, opened_by) select gen_random_uuid(), id, 1, gen_random_uuid() "
+        "from run where id = $1",
+        "delete from account where id = (select created_by from run where id = $1)",
+        "delete from project where id = (select project_id from run where id = $1)",
+        "delete from experiment where id = (select experiment_id from run where id = $1)",
+        "update account set id = gen_random_uuid() where id = (select created_by from run where id = $1)",
+        "update project set id = gen_random_uuid() where id = (select project_id from run where id = $1)",
+        "update experiment set project_id = gen_random_uuid() where id = (select experiment_id from run where id = $1)",
+    ],
+)
+async def test_records_refer_to_what_is_there_and_stays(client: Client, pool: Pool, statement: str) -> None:
+    run_id = await client.create_run(tags=[{"key": "a", "value": "b"}])
+    before = (await client.ask(RUN, id=run_id))["run"]
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+        await pool.execute(statement, run_id)
+    assert (await client.ask(RUN, id=run_id))["run"] == before
+
+
 async def test_every_param_is_before_the_end_of_its_run_or_refused(client: Client) -> None:
     for _ in range(15):
         run_id = await client.create_run()

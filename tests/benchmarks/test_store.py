@@ -53,7 +53,7 @@ async def test_made_up_runs_are_as_if_they_had_come_through_the_api(server: Serv
         await store.write(conn, names, written)
 
         tables = [row["table_name"] for row in await conn.fetch(TABLES)]
-        assert {"attempt", "chunk", "environment", "param", "run_input", "series", "source", "tag"} <= set(tables)
+        assert {"attempt", "chunk", "environment", "param", "run_input", "source", "tag"} <= set(tables)
         for table in ("run", *tables):
             assert await _rows(conn, table, written) == await _rows(conn, table, logged), table
         for one in logged:

@@ -103,3 +103,47 @@ async def test_an_upgrade_indexes_what_is_there(old_url: str) -> None:
         await standings.put(conn, [run_id])  # the worker says the same, so that nothing changes
     assert [str(row) for row in await conn.fetch("select * from metric order by key")] == [str(row) for row in found]
     await conn.close()
+
+
+LOGGED = """
+    with made as (
+        insert into keyset (sha256, keys)
+        select sha256(convert_to($2::text || $3, 'UTF8')), array_agg('k' || n)
+        from generate_series($2::integer, $3::integer) as n
+        returning id, keys
+    ), used as (
+        insert into run_keyset (run_id, keyset_id) select $1, id from made
+    )
+    insert into series (run_id, key) select $1, unnest(keys) from made on conflict do nothing
+"""
+MORE_KEYS = """
+    with made as (
+        insert into keyset (sha256, keys)
+        select sha256('more'), array_agg('new' || n) from generate_series(1, $2::integer) as n
+        returning id
+    )
+    insert into run_keyset (run_id, keyset_id) select $1, id from made
+"""
+ANOTHER_RUN = """
+    insert into run (id, project_id, experiment_id, name, created_by, request_sha256)
+    select gen_random_uuid(), project_id, experiment_id, 'second', created_by, request_sha256 from run
+    returning id
+"""
+
+
+async def test_an_upgrade_goes_on_counting_the_keys_of_large_runs(old_url: str) -> None:
+    conn = await asyncpg.connect(old_url)
+    large_id = await conn.fetchval("select id from run")
+    await conn.execute("set session_replication_role = replica")
+    small_id = await conn.fetchval(ANOTHER_RUN)
+    for run_id, first, last in ((small_id, 1, 5), (large_id, 1, 6_000), (large_id, 2, 6_001)):
+        await conn.execute(LOGGED, run_id, first, last)
+    await conn.execute("reset session_replication_role")
+
+    await migrate.migrate(old_url)
+
+    assert dict(await conn.fetch("select run_id, count(*) from series group by run_id")) == {large_id: 6_001}
+    with pytest.raises(asyncpg.CheckViolationError, match="more than 10000"):
+        await conn.execute(MORE_KEYS, large_id, 4_000)
+    await conn.execute(MORE_KEYS, large_id, 3_999)
+    await conn.close()

@@ -27,7 +27,7 @@ VALUE = bytes(8)
 
 async def refused(lab: Lab, constraint: str, statement: str, *arguments: Any) -> None:
     """The statement breaks the rule of this name."""
-    with pytest.raises(asyncpg.CheckViolationError) as error:
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError) as error:
         await lab.pool.execute(statement, *arguments)
     assert error.value.constraint_name == constraint
 
@@ -53,6 +53,13 @@ async def test_a_block_needs_a_writer(lab: Lab) -> None:
     await refused(lab, "block_follows", COPY_BLOCK, run_id, uuid4(), 0, VALUE)
     _, other = await logged(lab)
     await refused(lab, "block_follows", COPY_BLOCK, run_id, other, 3, VALUE)
+
+
+async def test_a_block_is_of_the_run_of_its_writer_also_beside_others(lab: Lab) -> None:
+    run_id, writer_id = await logged(lab)
+    other_id, _ = await logged(lab)
+    both = COPY_BLOCK.replace("where run_id = $1 limit 1", "where run_id = any ($1) and seq = 0")
+    await refused(lab, "block_follows", both, [run_id, other_id], writer_id, 3, VALUE)
 
 
 async def test_a_compacted_block_does_not_come_again(lab: Lab) -> None:
@@ -132,11 +139,29 @@ async def test_a_chunk_takes_the_place_of_others_only_whole(lab: Lab) -> None:
     assert await lab.points(run_id) == points_of(*map(block, range(6)))
 
 
+KEYSET = """
+    insert into keyset (sha256, keys)
+    select sha256(uuid_send(gen_random_uuid())), array_agg('k' || n) from generate_series($1::integer, $2::integer) as n
+    returning id
+"""
+USE_KEYSET = "insert into run_keyset (run_id, keyset_id) values ($1, $2)"
+
+
 async def test_a_run_has_a_bounded_number_of_series(lab: Lab) -> None:
     run_id, _ = await logged(lab)
-    keyset_id = await lab.pool.fetchval(
-        "insert into keyset (sha256, keys) select sha256($1), array_agg('k' || n) from generate_series(1, 10000) as n "
-        "returning id",
-        run_id.bytes,
-    )
-    await refused(lab, "run_keys_max", "insert into run_keyset values ($1, $2)", run_id, keyset_id)
+    keyset_id = await lab.pool.fetchval(KEYSET, 1, 10_000)
+    await refused(lab, "run_keys_max", USE_KEYSET, run_id, keyset_id)
+
+
+async def test_a_key_that_is_in_several_keysets_counts_once(lab: Lab) -> None:
+    run_id, _ = await logged(lab)  # with one key
+    for first, last in ((1, 6_000), (2, 6_001), (3, 6_002), (5_000, 9_999)):
+        await lab.pool.execute(USE_KEYSET, run_id, await lab.pool.fetchval(KEYSET, first, last))
+    await refused(lab, "run_keys_max", USE_KEYSET, run_id, await lab.pool.fetchval(KEYSET, 9_000, 10_000))
+    await lab.pool.execute(USE_KEYSET, run_id, await lab.pool.fetchval(KEYSET, 1, 9_999))
+
+
+async def test_a_keyset_is_of_a_run_and_both_are_there(lab: Lab) -> None:
+    run_id, _ = await logged(lab)
+    await refused(lab, "run_keyset_is_of_run", USE_KEYSET, run_id, -1)
+    await refused(lab, "run_keyset_is_of_run", USE_KEYSET, uuid4(), await lab.pool.fetchval(KEYSET, 1, 2))
