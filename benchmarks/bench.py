@@ -35,6 +35,10 @@ class Bench:
     async def settle(self, run_ids: Sequence[str]) -> None:
         """End the runs and wait until the worker has compacted all their blocks."""
         await self.server.finish(run_ids)
+        await self.compacted(run_ids)
+
+    async def compacted(self, run_ids: Sequence[str]) -> None:
+        """Wait until the worker has compacted all blocks of the runs, which have ended."""
         async with asyncio.timeout(SETTLE_S):
             while await blocks_of(self.server.pool, run_ids):  # noqa: ASYNC110 - another process does it
                 await asyncio.sleep(0.2)

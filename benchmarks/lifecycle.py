@@ -1,13 +1,17 @@
 """The life of a run: created with its params and tags, given its final metrics, finished."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from benchmarks import points
+from benchmarks import bare, limits, points
 from benchmarks.bench import Bench
+from benchmarks.cpu import Spent, spending
+from benchmarks.live import echoing
 from benchmarks.load import Load, Outcome, Talk
 from benchmarks.peers import fasttrackml
 from benchmarks.peers.rest import Peer, metrics, run_id_of
@@ -15,6 +19,7 @@ from benchmarks.points import START_MS, Batch
 from benchmarks.report import Section
 from benchmarks.server import CREATE, Requester, Server, block, data_of, new_run, new_writer, payload
 from benchmarks.wire import Refused
+from db import ids
 
 CLIENTS: Final = 8
 PARAMS: Final = 30
@@ -22,6 +27,8 @@ TAGS: Final = 5
 KEYS: Final = 10
 COLUMN: Final = "runs/s"
 OURS: Final = "Runstone"
+ECHO: Final = "echo of the same bodies"
+ROWS: Final = "the rows and their indexes without any rule"
 
 END = """
 mutation End($runId: ID!, $writerId: ID!, $blocks: [MetricBlockInput!]!) {
@@ -64,16 +71,36 @@ class Lives:
     def talk(self) -> Talk:
         """Create, then log and finish."""
         for run_id in self.run_ids:
-            given = {
-                "id": run_id,
-                "experiment": "lives",
-                "name": "bench",
-                "params": [{"key": key, "value": value} for key, value in params()],
-                "tags": [{"key": key, "value": value} for key, value in tags()],
-            }
-            payload(data_of((yield self.server.request(CREATE, input=given))))
-            blocks = [block(0, points.keys(KEYS), final())]
-            payload(data_of((yield self.server.request(END, runId=run_id, writerId=new_writer(), blocks=blocks))))
+            for request in self.requests(run_id):
+                payload(data_of((yield request)))
+
+    def requests(self, run_id: str) -> tuple[bytes, bytes]:
+        """What creates the run, and what logs and finishes it."""
+        given = {
+            "id": run_id,
+            "experiment": "lives",
+            "name": "bench",
+            "params": [{"key": key, "value": value} for key, value in params()],
+            "tags": [{"key": key, "value": value} for key, value in tags()],
+        }
+        blocks = [block(0, points.keys(KEYS), final())]
+        return (
+            self.server.request(CREATE, input=given),
+            self.server.request(END, runId=run_id, writerId=new_writer(), blocks=blocks),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Echoes:
+    """The same requests to a server that only sends them back."""
+
+    lives: Lives
+
+    def talk(self) -> Talk:
+        """As `Lives`."""
+        for run_id in self.lives.run_ids:
+            for request in self.lives.requests(run_id):  # noqa: UP028 - answers are sent in, which a tuple does not take
+                yield request
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,30 +127,90 @@ class PeerLives:
 
 
 async def measure(bench: Bench) -> Section:
-    """Runs per second of each contender."""
+    """Runs per second of each contender, and the CPU that a run takes."""
     section = Section(
         f"Run lifecycle: create, {PARAMS} params, {TAGS} tags, {KEYS} final metrics, finish; {CLIENTS} clients",
-        "Runstone takes two requests a run, the peers' API three. Every run is read back.",
+        "Runstone takes two requests a run, the peers' API three. Every run is read back. CPU: of all processes that "
+        "serve a run, until its metrics are compacted and found by their values; the load generator's comes on top.",
     )
     runs = bench.choose(full=50, quick=15)
-    section.add(OURS, runs_per_s=[await _ours(bench, runs) for _ in range(bench.choose(full=5, quick=3))])
+    times = bench.choose(full=5, quick=3)
+    _add(section, OURS, [await _ours(bench, runs) for _ in range(times)])
+    async with echoing(bench.server) as (door, _):
+        _add(section, ECHO, [await _echo(bench, Requester(door), runs) for _ in range(times)])
+    for at_once in (1, CLIENTS):
+        _add(section, f"{ROWS}, {at_once} at a time", [await _rows(bench, runs, at_once) for _ in range(times)])
     for peer in bench.peers:
         with section.trying(peer.name):
-            rates = [await _peer(bench, peer, min(runs, 20)) for _ in range(bench.choose(full=3, quick=1))]
-            section.add(peer.name, runs_per_s=rates)
+            lives = [await _peer(bench, peer, min(runs, 20)) for _ in range(bench.choose(full=3, quick=1))]
+            _add(section, peer.name, lives)
     bench.note_absent(section)
     section.at_least("at least 5 x FastTrackML", section.ratio(COLUMN, OURS, fasttrackml.NAME), 5)
     return section
 
 
-async def _ours(bench: Bench, runs: int) -> float:
-    run_ids = [[new_run() for _ in range(runs)] for _ in range(CLIENTS)]
-    talkers = [Lives(bench.server.requester, chosen) for chosen in run_ids]
-    outcome = await bench.load.drive(Load(bench.server.door, talkers))
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One repetition of a contender."""
+
+    runs: int
+    seconds: float
+    spent: Spent
+
+
+def _add(section: Section, name: str, figures: Sequence[Figures]) -> None:
+    section.add(
+        name,
+        runs_per_s=[each.runs / each.seconds for each in figures],
+        server_CPU_ms=[each.spent.servers_s / each.runs * 1000 for each in figures],
+        Postgres_CPU_ms=[each.spent.postgres_s / each.runs * 1000 for each in figures],
+    )
+
+
+async def _ours(bench: Bench, runs: int) -> Figures:
+    talkers = [Lives(bench.server.requester, [new_run() for _ in range(runs)]) for _ in range(CLIENTS)]
+    run_ids = [run_id for lives in talkers for run_id in lives.run_ids]
+    async with spending(lambda: bench.compacted(run_ids)) as spent:
+        outcome = await bench.load.drive(Load(bench.server.door, talkers))
     _must_have_gone_well(outcome)
-    for run_id in (run_id for chosen in run_ids for run_id in chosen):
+    for run_id in run_ids:
         await _expect(bench.server, run_id)
-    return CLIENTS * runs / outcome.seconds
+    return Figures(len(run_ids), outcome.seconds, spent)
+
+
+async def _nothing_more() -> None:
+    """What was answered is done."""
+
+
+async def _echo(bench: Bench, requester: Requester, runs: int) -> Figures:
+    talkers = [Echoes(Lives(requester, [new_run() for _ in range(runs)])) for _ in range(CLIENTS)]
+    async with spending(_nothing_more) as spent:
+        outcome = await bench.load.drive(Load(requester.door, talkers))
+    _must_have_gone_well(outcome)
+    return Figures(CLIENTS * runs, outcome.seconds, spent)
+
+
+async def _rows(bench: Bench, runs: int, at_once: int) -> Figures:
+    """The rows of the runs straight into the database, by a client each or those of all clients together."""
+    clients = CLIENTS // at_once
+    async with (
+        limits.database(bench.server.pool, bench.server.database_url, "limits") as url,
+        limits.connections(url, clients) as conns,
+    ):
+        await conns[0].execute(bare.TABLES)
+
+        async def live(conn: limits.Conn) -> None:
+            for _ in range(runs):
+                await bare.live(conn, [ids.new() for _ in range(at_once)], params(), tags(), final())
+
+        start = time.perf_counter()
+        async with spending(_nothing_more) as spent, asyncio.TaskGroup() as tasks:
+            for conn in conns:
+                tasks.create_task(live(conn))
+        seconds = time.perf_counter() - start
+        if await conns[0].fetchval("select count(*) from metric") != CLIENTS * runs * KEYS:
+            raise Refused("rows are missing")
+    return Figures(CLIENTS * runs, seconds, spent)
 
 
 async def _expect(server: Server, run_id: str) -> None:
@@ -139,10 +226,11 @@ async def _expect(server: Server, run_id: str) -> None:
         raise Refused(f"run {run_id} is not as it was sent")
 
 
-async def _peer(bench: Bench, peer: Peer, runs: int) -> float:
+async def _peer(bench: Bench, peer: Peer, runs: int) -> Figures:
     with peer.connected() as client:
         experiment_id = await peer.experiment(client, f"lives {new_run()}")
-        outcome = await bench.load.drive(Load(peer.door, [PeerLives(peer, experiment_id, runs)] * CLIENTS))
+        async with spending(_nothing_more) as spent:
+            outcome = await bench.load.drive(Load(peer.door, [PeerLives(peer, experiment_id, runs)] * CLIENTS))
         _must_have_gone_well(outcome)
         found = await peer.runs(client, experiment_id)
     whole = [
@@ -154,7 +242,7 @@ async def _peer(bench: Bench, peer: Peer, runs: int) -> float:
     ]
     if len(whole) != CLIENTS * runs:
         raise Refused(f"{len(whole)} of {CLIENTS * runs} runs are as they were sent")
-    return CLIENTS * runs / outcome.seconds
+    return Figures(CLIENTS * runs, outcome.seconds, spent)
 
 
 def _must_have_gone_well(outcome: Outcome) -> None:
