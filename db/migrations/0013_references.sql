@@ -1,5 +1,5 @@
--- What starts, logs to and ends a run is checked in one statement for all rows of a statement. A foreign key asks for each
--- row, and locks what the row refers to: the one account and project that all runs of a team have.
+-- What starts, logs to and ends a run is checked in one query for all rows of a statement. A foreign key asks for each row,
+-- and locks what the row refers to: the one account and project that all runs of a team have.
 
 -- What runs refer to stays, so that a reference that was right once is right for ever and needs no lock.
 create trigger account_is_kept before delete on account for each row execute function refuse_change();
