@@ -1,5 +1,5 @@
--- What starts, logs to and ends a run is checked in one query for all rows of a statement. A foreign key asks for each row,
--- and locks what the row refers to: the one account and project that all runs of a team have.
+-- What starts, logs to and ends a run is checked in one query for all rows of a statement. A foreign key asks for each
+-- row, and locks what the row refers to: the one account and project that all runs of a team have.
 
 -- What runs refer to stays, so that a reference that was right once is right for ever and needs no lock.
 create trigger account_is_kept before delete on account for each row execute function refuse_change();
@@ -15,7 +15,7 @@ create trigger experiment_keeps_its_project before update on experiment for each
     when ((new.id, new.project_id) is distinct from (old.id, old.project_id))
     execute function refuse_change();
 
--- Lookups are subqueries of a value: whatever the statistics say, they use the primary keys and read no table whole.
+-- Lookups are subqueries of a value: a join might be planned to read a whole table for a few rows.
 create or replace function note_runs() returns trigger language plpgsql as $$
 begin
     if exists (
@@ -179,8 +179,8 @@ create trigger writer_needs_open_attempt after insert on writer referencing new 
 alter table writer drop constraint writer_opened_by_fkey;
 
 -- The keys of a run are those of its keysets: a training has one or two. Only where the keysets of a run are larger
--- together than a run may be are its keys counted one by one, in `series`, which has no rows of other runs. The locks are
--- taken in one order, so that no two wait in a circle.
+-- together than a run may be are its keys counted one by one, in `series`, which has no rows of other runs. The locks
+-- are taken in one order, so that no two wait in a circle.
 create or replace function make_series() returns trigger language plpgsql as $$
 declare
     large record;

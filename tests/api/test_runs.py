@@ -321,7 +321,8 @@ async def test_what_follows_from_records_is_not_written_by_hand(client: Client, 
         "select gen_random_uuid(), project_id, experiment_id, 'x', gen_random_uuid(), request_sha256 from run "
         "where id = $1",
         "insert into run (id, project_id, experiment_id, name, created_by, request_sha256) "
-        "select gen_random_uuid(), project_id, gen_random_uuid(), 'x', created_by, request_sha256 from run where id = $1",
+        "select gen_random_uuid(), project_id, gen_random_uuid(), 'x', created_by, request_sha256 from run "
+        "where id = $1",
         "insert into run (id, project_id, experiment_id, name, created_by, request_sha256) "
         "select gen_random_uuid(), gen_random_uuid(), experiment_id, 'x', created_by, request_sha256 from run "
         "where id = $1",

@@ -142,7 +142,8 @@ async def test_an_upgrade_goes_on_counting_the_keys_of_large_runs(old_url: str) 
 
     await migrate.migrate(old_url)
 
-    assert dict(await conn.fetch("select run_id, count(*) from series group by run_id")) == {large_id: 6_001}
+    counted = await conn.fetch("select run_id, count(*) from series group by run_id")
+    assert [tuple(row) for row in counted] == [(large_id, 6_001)]
     with pytest.raises(asyncpg.CheckViolationError, match="more than 10000"):
         await conn.execute(MORE_KEYS, large_id, 4_000)
     await conn.execute(MORE_KEYS, large_id, 3_999)
