@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 
 import runstone
-from runstone.buffer import Points, Record
+from runstone.batches import Points, Record
 from runstone.errors import Incomplete, RunstoneError
 from runstone.sender import Sender
 from tests import failpoints
