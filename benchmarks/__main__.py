@@ -21,8 +21,10 @@ from benchmarks import (
     peers,
     reading,
     report,
+    sdk,
     server,
     storage,
+    uploads,
 )
 from benchmarks.bench import Bench
 from benchmarks.load import generating
@@ -43,6 +45,8 @@ SUBJECTS: Final[dict[str, Measure]] = {
     "compaction": compaction.measure,
     "large": large.measure,
     "finding": finding.measure,
+    "sdk": sdk.measure,
+    "uploads": uploads.measure,
     "abuse": abuse.measure,
     "memory": memory.measure,
 }

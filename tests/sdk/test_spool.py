@@ -11,6 +11,8 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
+from zlib import crc32
 
 import pytest
 
@@ -36,7 +38,7 @@ def steps(folder: Path) -> list[int]:
     return [spool.ROW.unpack_from(body)[2] for _, body in Reader(folder).records(Position()) if is_row(body)]
 
 
-def is_row(body: bytes | Damage) -> bool:
+def is_row(body: bytes | Damage) -> TypeGuard[bytes]:
     return isinstance(body, bytes) and body != b"" and spool.KIND.unpack_from(body) == (spool.ROWS,)
 
 
@@ -221,12 +223,11 @@ def test_what_is_interrupted_leaves_no_hole(folder: Path, monkeypatch: pytest.Mo
 
 def test_a_signal_handler_may_log_while_it_interrupts_logging(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = opened(folder)
-    checksum = spool.crc32
 
     def interrupted(body: bytes, start: int) -> int:
         monkeypatch.undo()
         signal.raise_signal(signal.SIGUSR1)
-        return checksum(body, start)
+        return crc32(body, start)
 
     def handle(*_: object) -> None:
         writer.append_row(KEYS, 99, 1, [1.0, 2.0, 3.0])
