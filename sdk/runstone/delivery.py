@@ -141,7 +141,9 @@ class Delivery:
         self.hurry()
         self._note_progress()
         while not is_done():
-            idle_s = self._loop.time() - max([self._progress_at, *(each.progress_at for each in self._senders.values())])
+            idle_s = self._loop.time() - max(
+                [self._progress_at, *(each.progress_at for each in self._senders.values())]
+            )
             if idle_s > patience_s or self.is_hopeless or any(task.done() for task in self._tasks):
                 return False
             self._news.clear()

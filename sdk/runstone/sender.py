@@ -74,6 +74,7 @@ class Sender:
         self._renewals = 0
         self._narrowed = 0  # records to send one by one
         self._failures = 0
+        self._is_filling = False
         self._wake = asyncio.Event()
         self._wake.set()
         self._draining = asyncio.Event()
@@ -82,7 +83,7 @@ class Sender:
     @property
     def is_drained(self) -> bool:
         """Whether everything before the end of the run is acknowledged or refused."""
-        return not self.outbox.has_more()
+        return not self._is_filling and not self.outbox.has_more()
 
     @property
     def is_hopeless(self) -> bool:
@@ -144,7 +145,7 @@ class Sender:
     async def _send_next(self) -> bool:
         outbox = self.outbox
         if not outbox.has_taken:
-            await asyncio.to_thread(outbox.fill)
+            await self._fill()
         if outbox.records and self._rules.may_send(self):
             await self._send(outbox.records[:1] if self._narrowed else list(outbox.records))
             if outbox.records or outbox.is_full:
@@ -156,6 +157,16 @@ class Sender:
         else:
             return False
         return True
+
+    async def _fill(self) -> None:
+        """Let the outbox take what comes next, in a thread; to its end also when this is cancelled."""
+        self._is_filling = True
+        filling = asyncio.ensure_future(asyncio.to_thread(self.outbox.fill))
+        try:
+            await asyncio.shield(filling)
+        finally:
+            await asyncio.wait([filling])
+            self._is_filling = False
 
     async def _back_off(self, error: RunstoneError) -> None:
         self.trouble = error

@@ -13,6 +13,7 @@ import pytest
 
 import runstone
 from runstone import spool, sync
+from runstone.batches import Gathering, Record
 from runstone.cli import main
 from tests.sdk.standin import Fault, StandIn
 
@@ -105,6 +106,25 @@ def test_sync_of_a_run_that_has_no_spool_is_refused(standin: StandIn, capsys: py
     assert "there is no spool of run 0190b5a4-0000-7000-8000-000000000000" in capsys.readouterr().err
 
 
+def test_a_sync_waits_for_what_is_being_read(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    crashed(
+        "for step in range(2500): run.log({'a': step} if step % 2 else {'a': step, 'b': step}, step=step)",
+        RUNSTONE_OFFLINE="1",
+    )
+    records = Gathering.records
+
+    def records_slowly(gathering: Gathering) -> list[Record]:
+        time.sleep(0.3)
+        return records(gathering)
+
+    monkeypatch.setattr(Gathering, "records", records_slowly)
+
+    assert main(["sync"]) == 0
+
+    assert [step for step, _ in standin.only_run.points("a")] == list(range(2500))
+    assert standin.requests.count("Flush") > 2
+
+
 def test_a_live_run_can_be_synced_again_and_again(
     standin: StandIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,8 +176,6 @@ def test_what_was_under_way_when_the_process_died_is_stored_once(standin: StandI
         """
         for step in range(50):
             run.log({"loss": step})
-        while not any(os.scandir(run._spool.folder / "..")):
-            pass
         deadline = time.monotonic() + 20
         while run._delivery.trouble is None and time.monotonic() < deadline:
             time.sleep(0.01)

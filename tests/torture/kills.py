@@ -125,9 +125,10 @@ async def check(client: runstone.Client, home: Path, death: Death) -> list[str]:
         steps = np.frombuffer(base64.b64decode(present[key]["steps"]), "<i8")
         values = np.frombuffer(base64.b64decode(present[key]["values"]), "<f8")
         found += [f"{key}: step {step} is there {n} times" for step, n in Counter(steps.tolist()).items() if n > 1]
-        found += [f"{key}: step {step} is missing" for step in sorted(set(wanted) - set(steps.tolist()))]
-        unknown = set(steps.tolist()) - set(wanted) - {death.logged[-1] + 1}
-        found += [f"{key}: step {step} was never logged" for step in sorted(unknown)]
+        missing = sorted(set(wanted) - set(steps.tolist()))
+        unknown = sorted(set(steps.tolist()) - set(wanted) - {death.logged[-1] + 1})
+        found += [f"{key}: {len(missing)} steps are missing, the first is {missing[0]}"] if missing else []
+        found += [f"{key}: {len(unknown)} steps were never logged, the first is {unknown[0]}"] if unknown else []
         if values.tolist() != [value_of(key, step) for step in steps.tolist()]:
             found.append(f"{key}: values are altered")
     return [f"{death.moment}: run {death.run_id}: {each}" for each in found]
