@@ -21,6 +21,7 @@ from benchmarks import (
     peers,
     reading,
     report,
+    script,
     sdk,
     server,
     storage,
@@ -47,6 +48,7 @@ SUBJECTS: Final[dict[str, Measure]] = {
     "finding": finding.measure,
     "sdk": sdk.measure,
     "uploads": uploads.measure,
+    "script": script.measure,
     "abuse": abuse.measure,
     "memory": memory.measure,
 }

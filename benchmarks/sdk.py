@@ -63,7 +63,7 @@ async def _calls(server: Server, count: int) -> dict[str, float]:
 
 async def _slowdown(bench: Bench, state: str) -> float:
     """How much longer a step takes with logging, in percent: of neighbouring blocks, the median."""
-    blocks = str(bench.choose(full=80, quick=20))
+    blocks = str(bench.choose(full=400, quick=100))
     async with _reached(bench.server, state) as url:
         found = await process(bench.server, url, "loop", blocks)
     ratios: list[float] = [logging / plain for plain, logging in zip(found["plain"], found["logging"], strict=True)]

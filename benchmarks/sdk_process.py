@@ -16,9 +16,10 @@ from typing import Any, Final
 import orjson
 
 import runstone
+from benchmarks.peers.mlflow_script import PARAMS, STEPS
 
 CALLS: Final = 20_000
-BLOCK_STEPS: Final = 25
+BLOCK_STEPS: Final = 10
 STEP_S: Final = 0.010
 KEYS: Final = 10
 
@@ -106,7 +107,16 @@ def _memory_mib() -> float:
     return int(line.split()[1]) / 1024
 
 
-MEASURES: Final[dict[str, Callable[..., Any]]] = {"calls": calls, "loop": loop, "upload": upload}
+def script(path: str) -> int:
+    """What `peers.mlflow_script` does; the points that are stored."""
+    with runstone.start_run(experiment="script", params={f"param_{number}": number for number in range(PARAMS)}) as run:
+        for step in range(STEPS):
+            run.log({"loss": 1 / (step + 1), "accuracy": step / STEPS}, step=step)
+        run.log_artifact(path)
+    return run.finish().points
+
+
+MEASURES: Final[dict[str, Callable[..., Any]]] = {"calls": calls, "loop": loop, "upload": upload, "script": script}
 
 
 def main(what: str, given: Sequence[str]) -> None:
