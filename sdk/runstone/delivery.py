@@ -264,6 +264,9 @@ def _is_uuid(text: str) -> bool:
 
 
 def _save(outbox: Outbox) -> None:
-    with outbox.mine() as is_mine:
-        if is_mine:
-            outbox.save()
+    try:
+        with outbox.mine() as is_mine:
+            if is_mine:
+                outbox.save()
+    except OSError as error:  # what is under way then goes again, which does no harm
+        log.warning("the spool %s cannot be written: %s", outbox.folder, error.strerror)

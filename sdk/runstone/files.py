@@ -102,8 +102,8 @@ def kept(files: Sequence[LocalFile], home: Path) -> list[LocalFile]:
     """
     if not files or sum(file.size_bytes for file in files) > COPY_BYTES_MAX:
         return list(files)
-    home.mkdir(mode=0o700, parents=True)
     try:
+        home.mkdir(mode=0o700, parents=True)
         return [_copy(file, home / str(index)) for index, file in enumerate(files)]
     except OSError as error:
         shutil.rmtree(home, ignore_errors=True)

@@ -26,7 +26,7 @@ from runstone.delivery import Delivery
 from runstone.errors import Incomplete, Invalid, ParamConflict, RunSealed, RunstoneError
 from runstone.files import LocalFile
 from runstone.outbox import Outbox
-from runstone.spool import Spool
+from runstone.spool import Spool, is_alive
 from runstone.transport import Transport
 from runstone.uploads import Upload
 
@@ -219,7 +219,7 @@ class _Writing:
         if self._forked:
             raise RunstoneError(f"run {self.id}: {FORKED}")
         upload_id = values.new_id()
-        return upload_id, self._spool.folder / upload_id
+        return upload_id, self._spool.copies / upload_id
 
     def _start_upload(self, upload_id: str, found: list[LocalFile], *, can_wait: bool = False) -> Upload:
         upload = Upload([file.path for file in found], self._loop)
@@ -236,9 +236,13 @@ class _Writing:
     def _keep_patch(self, patch: bytes) -> None:
         """Upload the uncommitted changes, together with the next files or after a while."""
         upload_id, home = self._new_home()
-        home.mkdir(mode=0o700, parents=True)
-        (home / "changes.patch").write_bytes(patch)
-        self._start_upload(upload_id, files.folder(home, "source"), can_wait=True)
+        try:
+            home.mkdir(mode=0o700, parents=True)
+            (home / "changes.patch").write_bytes(patch)
+        except OSError as error:
+            log.warning("run %s has no patch of its uncommitted changes: %s", self.id, error)
+        else:
+            self._start_upload(upload_id, files.folder(home, "source"), can_wait=True)
 
     def _add(self, kind: Literal["params", "tags", "inputs"], items: list[dict[str, Any]]) -> None:
         self._require_open()
@@ -372,8 +376,10 @@ class _Writing:
         return left or [f"the end of the run: {reason}"]
 
     def _remove_spools(self) -> None:
+        """Delete what is stored; a forked child that still lives keeps its spool."""
         for outbox in self._delivery.outboxes:
-            outbox.remove()
+            if not is_alive(outbox.folder):
+                outbox.remove()
 
     async def _leave(self, error: BaseException | None, patience_s: float | None = None) -> None:
         """End the run as the block that wrote it ended; what goes wrong here never hides what went wrong there."""

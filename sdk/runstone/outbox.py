@@ -245,7 +245,8 @@ class Outbox:
     def upload_ended(self, upload_id: str) -> None:
         """The files are stored, or will never be: our copies of them can go."""
         self.uploads.pop(upload_id, None)
-        shutil.rmtree(self.folder / upload_id, ignore_errors=True)
+        copies = self.folder if self._spool is None else self._spool.copies
+        shutil.rmtree(copies / upload_id, ignore_errors=True)
 
     def remaining(self) -> Counter[str]:
         """How many points, params, tags, inputs and files are not sent yet; reads all that is left."""

@@ -20,6 +20,7 @@ from runstone.errors import (
     RunSealed,
     RunstoneError,
     SeqConflict,
+    Unavailable,
     from_user_error,
 )
 from runstone.outbox import Outbox
@@ -136,6 +137,9 @@ class Sender:
                 await self._heartbeat()
         except RunstoneError as error:
             await self._back_off(error)
+            return True
+        except OSError as error:  # what is under way is known, only not on the disk: it is sent in the next step
+            await self._back_off(Unavailable(f"the spool {self.outbox.folder} cannot be written: {error.strerror}"))
             return True
         self._failures = 0
         self.trouble = None

@@ -17,6 +17,7 @@ import logging
 import mmap
 import os
 import struct
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -179,6 +180,7 @@ class Spool:
         self._alive: int | None = None
         self._on_disk = self._claim(parent)
         self._offset = 0
+        self.copies = folder if self._on_disk else Path(tempfile.mkdtemp(prefix="runstone-"))  # of files to upload
         segment = self._room(0, SEGMENT_BYTES)
         assert segment is not None, "memory has room for the first"
         self._begin(segment)
@@ -337,7 +339,10 @@ class Spool:
         while self.settings.fsync_s:
             await asyncio.sleep(self.settings.fsync_s)
             if synced != (end := self.end()):
-                await asyncio.to_thread(self.sync)
+                try:
+                    await asyncio.to_thread(self.sync)
+                except OSError as error:
+                    self._warn(f"the disk does not store the spool {self.folder}: {error.strerror}")
                 synced = end
 
     def forget(self, before: int) -> None:

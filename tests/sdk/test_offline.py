@@ -273,6 +273,70 @@ def test_a_damaged_copy_of_the_state_costs_nothing_and_two_stop_the_sync(
     assert standin.only_run.points("loss") == [(0, 1.0)]
 
 
+def test_without_a_spool_on_the_disk_a_run_is_as_ever(
+    standin: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_bytes(b"hello")
+    monkeypatch.setenv("RUNSTONE_SPOOL_DIR", str(tmp_path / "file"))
+
+    with runstone.start_run(params={"C": 0.1}) as run:
+        run.log({"loss": 1})
+        run.log_artifact(tmp_path / "file")
+
+    assert standin.only_run.points("loss") == [(0, 1.0)]
+    assert standin.only_run.artifacts["file"]["state"] == "READY"
+    assert standin.only_run.status == "FINISHED"
+    [warning] = [record.message for record in caplog.records if record.name == "runstone"]
+    assert "kept in memory" in warning
+
+
+def test_a_disk_that_is_full_while_a_run_sends_stops_nothing(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = runstone.start_run()
+    rename = Path.rename
+
+    def full(path: Path, target: Path) -> Path:
+        if path.name == "state.new":
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    for step in range(100):
+        run.log({"loss": step})
+    standin.wait_for("Flush")
+    monkeypatch.undo()
+    finished = run.finish()
+
+    assert finished.points == 100
+    assert [step for step, _ in standin.only_run.points("loss")] == list(range(100))
+
+
+def test_a_child_that_outlives_a_detached_run_keeps_its_spool(standin: StandIn) -> None:
+    done = script(
+        """
+        import os, runstone
+        run = runstone.start_run(params={"C": 0.1})
+        ours, theirs = os.pipe()
+        back, there = os.pipe()
+        child = os.fork()
+        if child == 0:
+            run.log({"child": 1}, step=1)
+            os.write(there, b"1")
+            os.read(ours, 1)
+            run.log({"child": 2}, step=2)
+            os._exit(0)
+        os.read(back, 1)
+        run.detach()
+        os.write(theirs, b"1")
+        os.waitpid(child, 0)
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+    assert main(["sync"]) == 0
+
+    assert standin.only_run.points("child") == [(1, 1.0), (2, 2.0)]
+
+
 def test_a_forked_child_logs_into_the_run_of_its_parent(standin: StandIn, spool_folder: Path) -> None:
     done = script(
         """
