@@ -155,12 +155,18 @@ class Delivery:
         return True
 
     def may_open(self, sender: Sender) -> bool:
-        """Whether all that was recorded before this attempt is stored, and its end."""
+        """Whether all that was recorded before this attempt is stored, and its end.
+
+        What others left comes before the attempt of this process, whatever the clock said.
+        """
+        if self._main is not None and sender.outbox is self._main:
+            elders = [other for other in self._senders.values() if other is not sender and not other.outbox.parent]
+            return all(other.is_drained and other.outbox.ending is None for other in elders)
         began_ms = sender.outbox.started_ms
         return all(
             other.is_drained and (other.outbox.ending is None or other.outbox.ending.time_ms > began_ms)
             for other in self._senders.values()
-            if other is not sender and other.outbox.started_ms < began_ms
+            if other.outbox.started_ms < began_ms
         )
 
     def may_send(self, sender: Sender) -> bool:
@@ -224,7 +230,9 @@ class Delivery:
     async def adopt(self, *, elders: bool = False) -> None:
         """Look for spools that are ours to send: of forked children, and with `elders` those that others left."""
         for outbox in await asyncio.to_thread(self._found, elders):
-            sender = self._add(outbox, beats=self._main is None and spool.is_alive(outbox.folder))
+            sender = self._add(outbox, beats=False)
+            if self._main is None and spool.is_alive(outbox.folder):
+                sender.beat_now()
             self._tasks.append(asyncio.create_task(sender.run()))
 
     def _found(self, elders: bool) -> list[Outbox]:

@@ -96,6 +96,11 @@ class Sender:
         self._draining.set()
         self._wake.set()
 
+    def beat_now(self) -> None:
+        """Say with the next request that the run is alive, because its process cannot."""
+        self._beats = True
+        self._beaten_at = self._loop.time() - HEARTBEAT_S
+
     def wake_soon(self) -> None:
         """Send what there is without waiting for the next tick; from any thread."""
         self._loop.call_soon_threadsafe(self._wake.set)

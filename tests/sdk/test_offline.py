@@ -134,6 +134,7 @@ def test_a_live_run_can_be_synced_again_and_again(
         assert main(["sync"]) == 0
         assert [step for step, _ in standin.only_run.points("loss")] == list(range(logged)), round_
     assert "a process still writes it" in capsys.readouterr().out
+    assert standin.requests.count("Heartbeat") == 3
     finished = run.finish()
     assert standin.only_run.status == "RUNNING"
 
