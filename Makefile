@@ -5,7 +5,7 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test torture bench store soak lint schema dashboard browser lock clean
+.PHONY: help run install test torture kills bench store soak lint schema dashboard browser lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -28,6 +28,9 @@ test: $(INSTALLED) dashboard browser ## Run the tests on real services; ARGS="-k
 
 torture: $(INSTALLED) ## Exactly-once under fire; ARGS="--cycles 200 --seed 7 --minutes 30"
 	$(PYTHON) -P -m tests.torture $(ARGS)
+
+kills: $(INSTALLED) ## Trainings that die by kill -9 and are synced; ARGS="--kills 200 --seed 7"
+	$(PYTHON) -P -m tests.torture.kills $(ARGS)
 
 bench: $(INSTALLED) ## Measure; ARGS="--quick" in two minutes, ARGS="--peers VENV" beside others
 	$(PYTHON) -P -m benchmarks $(ARGS)

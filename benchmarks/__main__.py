@@ -21,8 +21,11 @@ from benchmarks import (
     peers,
     reading,
     report,
+    script,
+    sdk,
     server,
     storage,
+    uploads,
 )
 from benchmarks.bench import Bench
 from benchmarks.load import generating
@@ -43,6 +46,9 @@ SUBJECTS: Final[dict[str, Measure]] = {
     "compaction": compaction.measure,
     "large": large.measure,
     "finding": finding.measure,
+    "sdk": sdk.measure,
+    "uploads": uploads.measure,
+    "script": script.measure,
     "abuse": abuse.measure,
     "memory": memory.measure,
 }

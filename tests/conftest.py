@@ -5,6 +5,7 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -75,6 +76,15 @@ class Running:
             self._complete = complete
             self._started.set()
             await self._stop.wait()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_spool_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the clients of this session keep what is not sent yet: never where those of people do."""
+    folder = tmp_path_factory.mktemp("spool")
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setenv("RUNSTONE_SPOOL_DIR", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

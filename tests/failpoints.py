@@ -185,12 +185,13 @@ MOMENTS: dict[str, Sequence[Moment]] = {
 }
 # Between the last statement of a transaction and its commit: of creating uploads and the like, and of compacting.
 COMMITS = {"api": "api.in_txn_before_commit", "workers": "compaction.in_txn_before_commit"}
+SDK_APPENDED = "sdk.after_log_append"
 SDK_SENT = "sdk.after_send_before_ack"
 SDK_ACKNOWLEDGED = "sdk.after_ack_before_trim"
 NAMES = frozenset(
     {moment.name for moments in MOMENTS.values() for moment in moments}
     | set(COMMITS.values())
-    | {SDK_SENT, SDK_ACKNOWLEDGED}
+    | {SDK_APPENDED, SDK_SENT, SDK_ACKNOWLEDGED}
 )
 
 
@@ -201,6 +202,7 @@ def install(program: str, points: Failpoints) -> None:
     if program in COMMITS:
         _watch_commits(points, COMMITS[program])
     if program == "sdk":
+        _watch_appends(points)
         _watch_answers(points)
 
 
@@ -213,6 +215,20 @@ def _watch_commits(points: Failpoints, name: str) -> None:
         await leave(self, kind, error, trace)
 
     setattr(Transaction, "__aexit__", leave_watched)  # noqa: B010 - a method cannot be assigned
+
+
+def _watch_appends(points: Failpoints) -> None:
+    """The moment when a row is in the spool and `log` has not returned."""
+    from runstone.spool import Spool
+
+    append = Spool.append_row
+
+    def append_watched(self: Spool, *given: Any) -> bool:
+        is_taken = append(self, *given)
+        points.take(SDK_APPENDED)
+        return is_taken
+
+    setattr(Spool, "append_row", append_watched)  # noqa: B010
 
 
 def _watch_answers(points: Failpoints) -> None:

@@ -4,19 +4,23 @@ import asyncio
 import atexit
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final, TypeVar
 
+from runstone import sync as spools
 from runstone.client import Client
-from runstone.config import Config
+from runstone.config import Config, Spooling
 from runstone.errors import RunstoneError
 from runstone.exports import Export
 from runstone.frames import RunList, SeriesList
-from runstone.live import Run
+from runstone.live import TERMINATED, Run
 from runstone.records import Comparison, RunRecord
+from runstone.sync import Synced
 
 T = TypeVar("T")
 
@@ -41,6 +45,31 @@ def wait_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
     except BaseException:
         future.cancel()
         raise
+
+
+class Termination:
+    """SIGTERM, as schedulers send it before they kill: the program leaves as with `sys.exit(143)`, so that runs end.
+
+    Only where nobody else listens; the second one ends the program at once.
+    """
+
+    def __init__(self) -> None:
+        self.has_come = False
+
+    def listen(self) -> None:
+        """Listen from now on, if this is the main thread of a program without a handler of its own."""
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._come)
+
+    def ignore(self) -> None:
+        """Let SIGTERM do what it does by itself, if it is we who listen."""
+        if signal.getsignal(signal.SIGTERM) == self._come:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _come(self, number: int, frame: FrameType | None) -> None:
+        self.ignore()
+        self.has_come = True
+        raise SystemExit(TERMINATED)
 
 
 class Background:
@@ -96,6 +125,10 @@ class Background:
         assert self.thread is not None
         self.thread.join(5.0)
 
+    def forget(self) -> None:
+        """Let `close` do nothing: the thread is one of another process."""
+        self._loop = None
+
     async def _leave(self, error: BaseException | None) -> None:
         for client in self._clients.values():
             await client._leave(error, PATIENCE_AT_EXIT_S, finish=not _is_interactive())
@@ -103,6 +136,8 @@ class Background:
 
 def _last_error() -> BaseException | None:
     """What ended the program, None when it came to its end."""
+    if _termination.has_come:
+        return SystemExit(TERMINATED)
     return None if _is_interactive() else getattr(sys, "last_value", None)
 
 
@@ -125,12 +160,15 @@ def _at_exit(close: Callable[[], None]) -> None:
 
 
 _background = Background()
+_termination = Termination()
 
 
 def _forget_parent() -> None:
     """A forked child has no thread of ours; it gets its own when it needs one."""
     global _background
+    _background.forget()
     _background = Background()
+    _termination.ignore()
 
 
 if hasattr(os, "register_at_fork"):
@@ -153,8 +191,10 @@ def start_run(
     with other seeds.
 
     `with runstone.start_run(...) as run` finishes it with the block: FAILED after an exception, KILLED after an
-    interrupt, else FINISHED. Otherwise call `run.finish()`; a run that is open when the program ends is finished then.
+    interrupt or SIGTERM, else FINISHED. Otherwise call `run.finish()`; a run that is open when the program ends is
+    finished then.
     """
+    _termination.listen()
     return _background.run(
         lambda client: client._start(
             Run,
@@ -243,6 +283,21 @@ def export(
     return _background.run(
         lambda client: client.export(project, experiment, statuses, run_ids, tables, where=where, to=to)
     )
+
+
+def sync(
+    run_ids: Sequence[str] = (),
+    folder: Path | None = None,
+    *,
+    follow: bool = False,
+    on_synced: Callable[[Synced], None],
+) -> None:
+    """Send what earlier processes, or processes without a server, left in the spool; it is stored once.
+
+    `on_synced` hears of each run. Raises `NotFound` when one of `run_ids` has no spool.
+    """
+    root = folder or Spooling.read().folder
+    _background.run(lambda client: spools.sync(client._transport, root, run_ids, follow=follow, on_synced=on_synced))
 
 
 def execute(document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Never
 
 from runstone.errors import RunstoneError
@@ -22,11 +23,14 @@ RUN_COMMANDS: Final = {
     "show": "Show all that a run recorded",
     "compare": "Put runs side by side",
     "download": "Bring files of a run to this machine",
+    "sync": "Send what runs left on this machine while no server was there",
     "export": "Write runs as Parquet files for pandas, Polars, DuckDB and others",
 }
 SETTINGS: Final = {
     "RUNSTONE_URL": "the server (http://127.0.0.1:4747)",
     "RUNSTONE_TOKEN": "your token; on this machine the one in RUNSTONE_HOME is found by itself",
+    "RUNSTONE_OFFLINE": "send nothing; `runstone sync` does it later",
+    "RUNSTONE_SPOOL_DIR": "where runs are kept until the server has them (RUNSTONE_HOME/spool)",
     "RUNSTONE_QUIET": "no progress bars",
 }
 
@@ -62,8 +66,15 @@ def _run(parser: argparse.ArgumentParser, arguments: list[str], console: "Consol
     elif asked.command is None:
         parser.print_help()
     else:
-        commands = {"runs": _runs, "show": _show, "compare": _compare, "download": _download, "export": _export}
-        commands[asked.command](asked, console)
+        commands: dict[str, Callable[[argparse.Namespace, Console], int | None]] = {
+            "runs": _runs,
+            "show": _show,
+            "compare": _compare,
+            "download": _download,
+            "sync": _sync,
+            "export": _export,
+        }
+        return commands[asked.command](asked, console) or 0
     return 0
 
 
@@ -95,6 +106,23 @@ def _download(asked: argparse.Namespace, console: "Console") -> None:
     import runstone
 
     console.print(str(runstone.download(asked.run, asked.path, asked.to)), markup=False)
+
+
+def _sync(asked: argparse.Namespace, console: "Console") -> int:
+    from runstone import background
+    from runstone.sync import Synced, describe
+
+    told: dict[str, Synced] = {}
+
+    def tell(synced: Synced) -> None:
+        if told.get(synced.run_id) != synced:
+            console.print(describe(synced), markup=False)
+        told[synced.run_id] = synced
+
+    background.sync(asked.runs, asked.folder, follow=asked.follow, on_synced=tell)
+    if not told:
+        console.print("Nothing is left to send.")
+    return int(any(synced.problem or synced.missing for synced in told.values()))
 
 
 def _export(asked: argparse.Namespace, console: "Console") -> None:
@@ -184,6 +212,11 @@ def _parser(console: "Console") -> argparse.ArgumentParser:
     download.add_argument("run", metavar="RUN", help="the id of a run")
     download.add_argument("path", metavar="PATH", nargs="?", help="a file or folder of the run (all)")
     download.add_argument("--to", metavar="DIR", default=".", help="the folder to put them in (here)")
+
+    sync = commands.add_parser("sync", description=RUN_COMMANDS["sync"])
+    sync.add_argument("runs", metavar="RUN", nargs="*", help="the ids of runs (all)")
+    sync.add_argument("--follow", action="store_true", help="go on, and send what running processes log meanwhile")
+    sync.add_argument("--folder", type=Path, help="where the spool is (RUNSTONE_SPOOL_DIR)")
 
     export = commands.add_parser("export", description=RUN_COMMANDS["export"])
     export.add_argument("--project", default="default", help='runs of this project ("default")')

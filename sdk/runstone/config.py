@@ -1,4 +1,4 @@
-"""Where the server is and who is asking: RUNSTONE_URL, RUNSTONE_TOKEN or the token file of RUNSTONE_HOME."""
+"""Where the server is, who is asking, and where things wait until it has them: the RUNSTONE_* variables of a client."""
 
 import hmac
 import os
@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from runstone.errors import Invalid, Unauthenticated
 
 DEFAULT_URL: Final = "http://127.0.0.1:4747"
+FSYNC_S: Final = 1.0
+SPOOL_BYTES_MAX: Final = 1024 * 1024 * 1024
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -61,6 +63,46 @@ class Config:
         return config
 
 
+@dataclass(frozen=True, slots=True)
+class Spooling:
+    """Where what is logged is kept until the server has it.
+
+    `fsync_s` is how often the disk itself is told to store it, 0 for every call; `bytes_max` bounds the points of one
+    writer that are not sent yet; `offline` leaves all of the sending to `runstone sync`.
+    """
+
+    folder: Path
+    fsync_s: float = FSYNC_S
+    bytes_max: int = SPOOL_BYTES_MAX
+    offline: bool = False
+
+    @classmethod
+    def read(cls, env: Mapping[str, str] = os.environ) -> "Spooling":
+        """What the environment says. Raises `Invalid`."""
+        folder = env.get("RUNSTONE_SPOOL_DIR")
+        return cls(
+            folder=Path(folder).expanduser() if folder else home(env) / "spool",
+            fsync_s=_number(env, "RUNSTONE_SPOOL_FSYNC_S", FSYNC_S),
+            bytes_max=int(_number(env, "RUNSTONE_SPOOL_BYTES_MAX", SPOOL_BYTES_MAX)),
+            offline=_is_on(env, "RUNSTONE_OFFLINE"),
+        )
+
+
+def _number(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name) or str(default)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise Invalid(f"{name} is {text!r}, not a number from 0 on", path=name)
+    return number
+
+
+def _is_on(env: Mapping[str, str], name: str) -> bool:
+    return env.get(name, "").lower() not in {"", "0", "false", "no", "off"}
+
+
 def home(env: Mapping[str, str] = os.environ) -> Path:
     """The folder of the server of this machine."""
     return Path(env.get("RUNSTONE_HOME") or "~/.runstone").expanduser()
@@ -68,7 +110,7 @@ def home(env: Mapping[str, str] = os.environ) -> Path:
 
 def is_quiet(env: Mapping[str, str] = os.environ) -> bool:
     """Whether progress bars are unwanted."""
-    return env.get("RUNSTONE_QUIET", "").lower() not in {"", "0", "false", "no", "off"}
+    return _is_on(env, "RUNSTONE_QUIET")
 
 
 def _checked(url: str) -> str:

@@ -1,14 +1,14 @@
 """Files on this machine: which ones, their digests, and copies that nobody changes."""
 
+import errno
 import hashlib
 import mimetypes
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from runstone import values
 from runstone.errors import Invalid
@@ -26,6 +26,21 @@ class LocalFile:
     size_bytes: int
     changed_ns: int
     sha256: str = ""
+
+    def to_json(self, base: Path) -> dict[str, Any]:
+        """What `of_json` takes; a file under `base` may move with it."""
+        source = self.source.absolute()
+        return {
+            "source": str(source.relative_to(base) if source.is_relative_to(base) else source),
+            "path": self.path,
+            "size_bytes": self.size_bytes,
+            "changed_ns": self.changed_ns,
+        }
+
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any], base: Path) -> "LocalFile":
+        """The file whose `to_json` this is."""
+        return cls(base / content["source"], content["path"], content["size_bytes"], content["changed_ns"])
 
     @property
     def media_type(self) -> str | None:
@@ -80,30 +95,27 @@ def _local(source: Path, path: str) -> LocalFile:
     return LocalFile(source, path, facts.st_size, facts.st_mtime_ns)
 
 
-def kept(files: Sequence[LocalFile]) -> tuple[list[LocalFile], Path | None]:
-    """Copies in a folder of their own, so that the originals may change or go at once; and that folder.
+def kept(files: Sequence[LocalFile], home: Path) -> list[LocalFile]:
+    """Copies in the folder `home`, which is made, so that the originals may change or go at once.
 
-    More than 64 MiB in all are not copied: such files are read where they are.
+    More than 64 MiB in all are not copied, nor what the disk has no room for: such files are read where they are.
     """
     if not files or sum(file.size_bytes for file in files) > COPY_BYTES_MAX:
-        return list(files), None
-    home = new_folder()
+        return list(files)
     try:
-        return [_copy(file, home / str(index)) for index, file in enumerate(files)], home
-    except BaseException:
+        home.mkdir(mode=0o700, parents=True)
+        return [_copy(file, home / str(index)) for index, file in enumerate(files)]
+    except OSError as error:
         shutil.rmtree(home, ignore_errors=True)
-        raise
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        return list(files)
 
 
 def _copy(file: LocalFile, target: Path) -> LocalFile:
     shutil.copyfile(file.source, target)
     facts = target.stat()
     return replace(file, source=target, size_bytes=facts.st_size, changed_ns=facts.st_mtime_ns)
-
-
-def new_folder() -> Path:
-    """A fresh folder that only we can read."""
-    return Path(tempfile.mkdtemp(prefix="runstone-"))
 
 
 def read(source: Path, offset: int, size_bytes: int) -> bytes:

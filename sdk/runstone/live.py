@@ -1,41 +1,46 @@
 """A run while it is written: `AsyncRun` for event loops, `Run` for everyone else.
 
-Logging never waits for the network and never raises what is the server's fault: values are checked, kept, and sent
-in the background. `finish` waits for all of it, within bounds, and says what is stored and what is not.
+Logging never waits for the network and never raises what is the server's fault: values are checked, appended to the
+spool of this process, and sent from there in the background. `finish` waits for all of it, within bounds, and says what
+is stored and what is not.
 """
 
 import asyncio
+import html
 import json
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections import Counter
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, Self, TypeAlias, TypeVar
 from weakref import WeakSet
 
-from runstone import capture, files, models, values
-from runstone.buffer import POINTS_PER_REQUEST, Buffer, Items
+from runstone import capture, files, models, sync, values
+from runstone.batches import POINTS_PER_REQUEST
+from runstone.config import Spooling
+from runstone.delivery import Delivery
 from runstone.errors import Incomplete, Invalid, ParamConflict, RunSealed, RunstoneError
 from runstone.files import LocalFile
-from runstone.sender import Sender
+from runstone.outbox import Outbox
+from runstone.spool import Spool, is_alive
 from runstone.transport import Transport
-from runstone.uploads import Job, Upload, Uploader
+from runstone.uploads import Upload
 
 FinalStatus: TypeAlias = Literal["FINISHED", "FAILED", "KILLED"]
 STATUSES: Final = ("FINISHED", "FAILED", "KILLED")
 
 log = logging.getLogger("runstone")
 
-START_S: Final = 30.0  # how long a run waits to start while no server answers
+START_S: Final = 5.0  # how long a run waits for the first answer of the server
 PATIENCE_S: Final = 60.0  # how long finish goes on while nothing gets through
-CHECK_S: Final = 0.5
-VALIDATION_S: Final = 25.0  # how long one request waits for the server to check uploads
+PATIENCE_UNSEEN_S: Final = 5.0  # the same where no server has answered since the run started
+TERMINATED: Final = 143  # the exit code of a process that SIGTERM ended
 
-
-FORKED: Final = "this process was forked from the one that writes the run"
+FORKED: Final = "this process was forked from the one that started the run; here it can only log"
 
 T = TypeVar("T")
 AnyRun = TypeVar("AnyRun", bound="_Writing")
@@ -46,6 +51,7 @@ class Finished:
     """How a run ended and what of it is stored; `missing` says what is not, and why.
 
     Of the `files` that the store has, `unchecked` were not compared with their digests yet; the run shows the outcome.
+    `pending` is what the spool still has: `runstone sync` sends it, and ends the run.
     """
 
     run_id: str
@@ -57,43 +63,50 @@ class Finished:
     files: int
     unchecked: int
     missing: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """What the server found wrong with uploads, and how many it has not looked at yet."""
-
-    failed: list[str]
-    left: int
+    pending: tuple[str, ...] = ()
 
 
 class _Writing:
     """What both kinds of run can do without waiting; from any thread."""
 
-    def __init__(self, transport: Transport, started: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
-        self.id: str = started["id"]
-        self.name: str = started["name"]
-        self.attempt: int = started["attempt"]
-        self.url = f"{transport.config.url}/r/{self.id}"
-        self._transport = transport
+    def __init__(
+        self, transport: Transport, run_id: str, spool: Spool, name: str | None, params: Sequence[dict[str, Any]]
+    ) -> None:
+        self.id = run_id
+        self.url = f"{transport.config.url}/r/{run_id}"
+        self._name = name
         self._loop = asyncio.get_running_loop()
-        self._sender = Sender(transport, self.id)
-        self._uploader = Uploader(transport, self.id, self._note_progress)
-        self._tasks = [asyncio.create_task(self._sender.run()), asyncio.create_task(self._uploader.run())]
-        self._buffer = self._sender.buffer
-        self._params = {param["key"]: param for param in recorded["params"]}
-        self._sender.stored["params"] = len(recorded["params"])
-        self._sender.stored["tags"] = len(recorded["tags"])
+        self._spool = spool
+        self._append_row: Callable[[tuple[str, ...], int, int, list[float]], bool] = spool.append_row
+        self._outbox = Outbox(spool.folder, spool)
+        self._delivery = Delivery(transport, run_id, spool.folder.parent, self._outbox)
+        self._syncing = asyncio.create_task(spool.keep_synced())
+        self._params = {param["key"]: param for param in params}
         self._known_keys: set[tuple[str, ...]] = set()
         self._next_step = 0
         self._closed = False
         self._forked = False
         self._outcome: Finished | None = None
         _open.add(self)
-        self._warned_of_drops = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.url}>"
+
+    def _repr_html_(self) -> str:
+        """The run as notebooks show it."""
+        return f'run <a href="{html.escape(self.url)}" target="_blank">{html.escape(self.name)}</a>'
+
+    @property
+    def name(self) -> str:
+        """What it is called; the beginning of its id while no server has given it a name."""
+        started = self._delivery.started
+        return str(started["name"]) if started else self._name or self.id[:8]
+
+    @property
+    def attempt(self) -> int | None:
+        """Which start of the run this is, counted from 1; None while no server has counted it."""
+        started = self._delivery.started
+        return started["attempt"] if started else None
 
     def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """One point for each metric, at `step`; without a step, at the one after the last.
@@ -114,8 +127,7 @@ class _Writing:
         if self._closed:
             raise self._sealed()
         self._next_step = step + 1
-        if not self._buffer.add_row(keys, step, time.time_ns() // 1_000_000, row):
-            self._warn_of_drops()
+        self._append_row(keys, step, time.time_ns() // 1_000_000, row)
 
     def _check_keys(self, keys: tuple[str, ...]) -> None:
         if len(keys) > POINTS_PER_REQUEST:
@@ -130,7 +142,7 @@ class _Writing:
         The same value again changes nothing. Raises `ParamConflict` for another value, `TypeError` or `Invalid`,
         which name the key.
         """
-        self._add(Items("params", self._fresh(params)))
+        self._add("params", self._fresh(params))
 
     def _fresh(self, params: Mapping[str, Any]) -> list[dict[str, Any]]:
         fresh = []
@@ -145,7 +157,7 @@ class _Writing:
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Notes on the run, changeable at any time; the value None removes a tag."""
-        self._add(Items("tags", [values.tag(key, value) for key, value in tags.items()]))
+        self._add("tags", [values.tag(key, value) for key, value in tags.items()])
 
     def log_input(
         self,
@@ -166,7 +178,7 @@ class _Writing:
             [file] = files.one(path, "file")
             digest = f"sha256:{file.digested().sha256}"
         assert digest is not None
-        self._add(Items("inputs", [values.dataset(name, digest, context, uri)]))
+        self._add("inputs", [values.dataset(name, digest, context, uri)])
 
     def log_artifact(self, path: str | os.PathLike[str], name: str | None = None) -> Upload:
         """Upload a file as `name`, or under its own name; returns at once.
@@ -191,140 +203,159 @@ class _Writing:
         values.path(name)
         if models.is_path(model):
             return self._upload(files.folder(model, name))
-        if self._closed:
-            raise self._sealed()
-        home = files.new_folder()
+        self._require_open()
+        upload_id, home = self._new_home()
+        home.mkdir(mode=0o700, parents=True)
         models.save(model, home)
-        return self._start_upload(files.folder(home, name), home)
+        return self._start_upload(upload_id, files.folder(home, name))
 
     def _upload(self, found: list[LocalFile]) -> Upload:
-        if self._closed:
-            raise self._sealed()
-        return self._start_upload(*files.kept(found))
+        self._require_open()
+        upload_id, home = self._new_home()
+        return self._start_upload(upload_id, files.kept(found, home))
 
-    def _start_upload(self, found: list[LocalFile], home: Path | None, can_wait: bool = False) -> Upload:
+    def _new_home(self) -> tuple[str, Path]:
+        """The id of an upload, and a folder for its files that does not exist yet."""
         if self._forked:
             raise RunstoneError(f"run {self.id}: {FORKED}")
+        upload_id = values.new_id()
+        return upload_id, self._spool.copies / upload_id
+
+    def _start_upload(self, upload_id: str, found: list[LocalFile], *, can_wait: bool = False) -> Upload:
         upload = Upload([file.path for file in found], self._loop)
-        job = Job(found, upload, home, can_wait)
-        self._loop.call_soon_threadsafe(self._uploader.add, job)
+        if not found:
+            upload.settle(None)
+            return upload
+        self._delivery.expect(upload_id, upload)
+        wanted = [file.to_json(self._spool.folder) for file in found]
+        self._spool.append("upload", {"id": upload_id, "files": wanted, "can_wait": can_wait})
+        if not can_wait:
+            self._delivery.wake_soon()
         return upload
 
     def _keep_patch(self, patch: bytes) -> None:
         """Upload the uncommitted changes, together with the next files or after a while."""
-        home = files.new_folder()
-        (home / "changes.patch").write_bytes(patch)
-        self._start_upload(files.folder(home, "source"), home, can_wait=True)
+        upload_id, home = self._new_home()
+        try:
+            home.mkdir(mode=0o700, parents=True)
+            (home / "changes.patch").write_bytes(patch)
+        except OSError as error:
+            log.warning("run %s has no patch of its uncommitted changes: %s", self.id, error)
+        else:
+            self._start_upload(upload_id, files.folder(home, "source"), can_wait=True)
 
-    def _add(self, record: Items) -> None:
+    def _add(self, kind: Literal["params", "tags", "inputs"], items: list[dict[str, Any]]) -> None:
+        self._require_open()
+        if items:
+            if self._forked:
+                self._own_spool()
+            self._spool.append(kind, {"items": items})
+
+    def _require_open(self) -> None:
         if self._closed:
             raise self._sealed()
-        if record.items and not self._buffer.add(record):
-            self._warn_of_drops()
 
     def _sealed(self) -> RunSealed:
         return RunSealed(f"run {self.id} has ended here", hint=f'resume it: start_run(run_id="{self.id}")')
 
-    def _warn_of_drops(self) -> None:
-        if not self._warned_of_drops:
-            self._warned_of_drops = True
-            reason = FORKED if self._forked else "the buffer is full while the server does not answer"
-            log.warning("run %s: %s; what is logged now is dropped", self.id, reason)
-
     def _after_fork(self) -> None:
-        """In the child there is no loop that would send anything."""
+        """In the child: log into a spool of its own, which the parent sends."""
         self._forked = True
-        self._buffer = Buffer(lambda: None, size_bytes_max=0)
+        self._spool.close()
+        self._append_row = self._append_first_row
 
-    def _note_progress(self) -> None:
-        self._sender.progress_at = self._loop.time()
+    def _append_first_row(self, keys: tuple[str, ...], step: int, time_ms: int, row: list[float]) -> bool:
+        self._own_spool()
+        return self._append_row(keys, step, time_ms, row)
 
-    async def _finish(self, status: FinalStatus, patience_s: float) -> Finished:
-        """Send what is left, end the run, and say what is stored. Raises `Incomplete` when something is not."""
+    def _own_spool(self) -> None:
+        if self._append_row == self._append_first_row:
+            parent = self._outbox.name
+            self._spool = Spool(self._spool.folder.parent / values.new_id(), self._spool.settings, parent)
+            self._append_row = self._spool.append_row
+
+    async def _open(self) -> None:
+        """Begin to send; say when no server is there. Raises what the server refuses."""
+        await self._delivery.start()
+        try:
+            async with asyncio.timeout(START_S):
+                await self._delivery.opened()
+        except (RunstoneError, TimeoutError) as error:
+            if isinstance(error, RunstoneError) and not error.retryable:
+                self._closed = True
+                await self._delivery.stop()
+                self._spool.close()
+                await asyncio.to_thread(self._outbox.remove)
+                raise
+            reason = (
+                error.message if isinstance(error, RunstoneError) else f"the server did not answer in {START_S:g} s"
+            )
+            log.warning(
+                "%s; run %s goes on without it, is kept in %s, and sent when it is there, or by `runstone sync`",
+                reason,
+                self.id,
+                self._spool.folder,
+            )
+
+    async def _finish(self, status: FinalStatus, patience_s: float | None) -> Finished:
+        """Send what is left, end the run, and say what is stored.
+
+        Raises `Incomplete` when something is not and will not be by itself.
+        """
         if status not in STATUSES:
             raise Invalid(f"a run ends as {', '.join(STATUSES)}, not {status!r}", path="status")
         if self._outcome is not None and self._outcome.status == status:
             return self._outcome
-        if self._closed:
-            raise self._sealed()
+        self._require_open()
         self._closed = True
-        problem: RunstoneError | None = None
-        checked = _Checked([], 0)
-        try:
-            await self._drain(patience_s)
-            if self._buffer.dropped["metrics"]:
-                self._keep_drop_count()
-                await self._drain(patience_s)
-            if len(self._buffer):
-                problem = self._sender.trouble
-            else:
-                checked = await self._seal(status, patience_s)
-        except RunstoneError as error:
-            problem = error
-        finally:
-            await self._stop()
-        self._outcome = self._finished(status, checked, problem)
+        if self._delivery.is_started:
+            await self._delivery.adopt()  # what forked children logged until now belongs to the run
+        ending = {"runId": self.id, "status": status, "finishedAt": values.now()}
+        self._spool.append("finish", {"input": ending, "time_ms": time.time_ns() // 1_000_000})
+        await self._send_rest(lambda: self._outbox.is_ended, patience_s)
+        self._outcome = await asyncio.to_thread(self._finished, status)
         if self._outcome.missing:
             raise _incomplete(self._outcome)
+        if self._outcome.pending:
+            log.warning("%s", _not_yet(self._outcome, self._spool.folder))
         return self._outcome
 
-    def _keep_drop_count(self) -> None:
-        """Let the record itself say that it is not whole."""
-        self._buffer.add(Items("tags", [values.tag("runstone.dropped_points", self._buffer.dropped["metrics"])]))
-
-    async def _drain(self, patience_s: float) -> None:
-        """Until all is sent, or nothing got through for `patience_s`."""
-        self._note_progress()
-        drained = [asyncio.create_task(self._sender.drain()), asyncio.create_task(self._uploader.drain())]
+    async def _send_rest(self, is_done: Callable[[], bool], patience_s: float | None) -> None:
+        """Send until it is done, or nothing got through for `patience_s`; then let go of the spool."""
+        if patience_s is None:
+            patience_s = PATIENCE_UNSEEN_S if self._delivery.started is None else PATIENCE_S
         try:
-            while not all(task.done() for task in drained):
-                await asyncio.wait(drained, timeout=CHECK_S)
-                idle_s = self._loop.time() - self._sender.progress_at
-                if idle_s > patience_s or self._sender.is_hopeless or any(task.done() for task in self._tasks):
-                    break
+            if self._delivery.is_started:
+                await self._delivery.until(is_done, patience_s)
         finally:
-            for task in drained:
-                task.cancel()
-            await asyncio.gather(*drained, return_exceptions=True)
+            self._syncing.cancel()
+            await self._delivery.stop()
+            self._spool.close()
 
-    async def _seal(self, status: FinalStatus, patience_s: float) -> "_Checked":
-        """End the run on the server, which checks the uploads first, for as long as it gets on with it."""
-        wanted = {"runId": self.id, "status": status, "finishedAt": values.now(), "waitSeconds": VALIDATION_S}
-        left, since = -1, self._loop.time()
-        while True:
-            answer = await self._transport.mutate(
-                "FinishRun", {"input": wanted}, patience_s=patience_s, answer_s=VALIDATION_S + 10.0
-            )
-            if answer["validating"] != left:
-                left, since = answer["validating"], self._loop.time()
-            if left == 0 or self._loop.time() - since > patience_s:
-                break
+    def _finished(self, status: FinalStatus) -> Finished:
+        delivery, sealed = self._delivery, self._delivery.sealed
+        stored: Counter[str] = Counter()
+        for outbox in delivery.outboxes:
+            stored.update(outbox.stored)
         failed = [
             f"{artifact['path']}: {artifact['failure']['reason']}: {artifact['failure']['message']}"
-            for artifact in answer["failed"]
-            if artifact["failure"] and artifact["path"] not in self._uploader.failures
+            for artifact in (sealed["failed"] if sealed else ())
+            if artifact["failure"] and artifact["path"] not in delivery.uploader.failures
         ]
-        if left:
-            log.warning("run %s: the server still checks %d files; the run will show the outcome", self.id, left)
-        return _Checked(failed, left)
-
-    async def _stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _finished(self, status: FinalStatus, checked: "_Checked", problem: RunstoneError | None) -> Finished:
-        sender, missing = self._sender, [*checked.failed]
-        missing += [f"{path}: {error}" for path, error in self._uploader.failures.items()]
-        missing += sender.reasons
-        missing += [f"{count} {kind}: the buffer was full" for kind, count in self._buffer.dropped.items() if count]
-        left = {kind: count for kind, count in self._buffer.counts().items() if count}
-        for kind, count in left.items():
-            noun = "points" if kind == "metrics" else kind
-            missing.append(f"{count} {noun}: {problem or 'not sent in time'}")
-        if problem is not None and not left:
-            missing.append(f"the end of the run: {problem}")
-        stored = sender.stored
+        unchecked = sealed["validating"] if sealed else 0
+        if unchecked:
+            log.warning("run %s: the server still checks %d files; the run will show the outcome", self.id, unchecked)
+        missing = [*failed, *(f"{path}: {error}" for path, error in delivery.uploader.failures.items())]
+        for outbox in delivery.outboxes:
+            missing += outbox.reasons
+            points, others = outbox.dropped
+            missing += [f"{points} points: the spool was full"] if points else []
+            missing += [f"{others} params, tags or files: the spool was full"] if others else []
+        pending = self._pending() if sealed is None else []
+        if not pending:
+            self._remove_spools()
+        elif delivery.is_hopeless:
+            missing, pending = [*missing, *pending], []
         return Finished(
             run_id=self.id,
             status=status,
@@ -332,43 +363,68 @@ class _Writing:
             params=stored["params"],
             tags=stored["tags"],
             inputs=stored["inputs"],
-            files=self._uploader.stored - len(checked.failed),
-            unchecked=checked.left,
+            files=delivery.uploader.stored - len(failed),
+            unchecked=unchecked,
             missing=tuple(missing),
+            pending=tuple(pending),
         )
 
-    async def _leave(self, error: BaseException | None, patience_s: float = PATIENCE_S) -> None:
+    def _pending(self) -> list[str]:
+        """What is not sent, and why."""
+        reason = self._delivery.trouble or "not sent in time"
+        left = [f"{count} {noun}: {reason}" for noun, count in self._delivery.remaining().items()]
+        return left or [f"the end of the run: {reason}"]
+
+    def _remove_spools(self) -> None:
+        """Delete what is stored; a forked child that still lives keeps its spool."""
+        for outbox in self._delivery.outboxes:
+            if not is_alive(outbox.folder):
+                outbox.remove()
+
+    async def _leave(self, error: BaseException | None, patience_s: float | None = None) -> None:
         """End the run as the block that wrote it ended; what goes wrong here never hides what went wrong there."""
         if self._closed:
             return
-        status = status_after(error)
+        if isinstance(error, SystemExit) and error.code == TERMINATED:
+            self._add("tags", [values.tag("runstone.stopped_by", "SIGTERM")])
         try:
-            await self._finish(status, patience_s)
+            await self._finish(status_after(error), patience_s)
         except RunstoneError as problem:
             if error is None:
                 raise
             log.warning("run %s: %s", self.id, problem)
 
-    async def _let_go(self, patience_s: float) -> None:
+    async def _let_go(self, patience_s: float | None) -> None:
         """Send what is left and leave the run open."""
-        if not self._closed:
-            self._closed = True
-            try:
-                await self._drain(patience_s)
-            finally:
-                await self._stop()
+        if self._closed:
+            return
+        self._closed = True
+        delivery = self._delivery
+        if delivery.is_started:
+            await delivery.adopt()
+        await self._send_rest(lambda: delivery.started is not None and delivery.is_drained, patience_s)
+        if delivery.started is not None and delivery.is_drained:
+            await asyncio.to_thread(self._remove_spools)
+        else:
+            log.warning("run %s is not stored as a whole yet; the rest is kept in %s", self.id, self._spool.folder)
 
 
 class AsyncRun(_Writing):
-    """A run that is being written, on an event loop. Only `finish` waits."""
+    """A run that is being written, on an event loop. Only `finish` and `detach` wait."""
 
-    async def finish(self, status: FinalStatus = "FINISHED", *, patience_s: float = PATIENCE_S) -> Finished:
+    async def finish(self, status: FinalStatus = "FINISHED", *, patience_s: float | None = None) -> Finished:
         """Send what is left, wait until uploads are checked, and end the run: from now on it is a fixed record.
 
-        Goes on for as long as something gets through, and for `patience_s` more. Raises `Incomplete`, with the
-        counts in its `finished`, when something is not stored.
+        Goes on for as long as something gets through, and for `patience_s` more: a minute unless given, 5 seconds
+        where no server was seen. What is not sent by then stays in the spool and is in `pending`; `runstone sync` sends
+        it and ends the run. Raises `Incomplete`, with the counts in its `finished`, when something is not stored and
+        will not be by itself.
         """
         return await self._finish(status, patience_s)
+
+    async def detach(self, *, patience_s: float | None = None) -> None:
+        """Send what is left, as long as `finish` would, and leave the run open: for one of several that write it."""
+        await self._let_go(patience_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -380,15 +436,21 @@ class AsyncRun(_Writing):
 
 
 class Run(_Writing):
-    """A run that is being written. Only `finish` waits."""
+    """A run that is being written. Only `finish` and `detach` wait."""
 
-    def finish(self, status: FinalStatus = "FINISHED", *, patience_s: float = PATIENCE_S) -> Finished:
+    def finish(self, status: FinalStatus = "FINISHED", *, patience_s: float | None = None) -> Finished:
         """Send what is left, wait until uploads are checked, and end the run: from now on it is a fixed record.
 
-        Goes on for as long as something gets through, and for `patience_s` more. Raises `Incomplete`, with the
-        counts in its `finished`, when something is not stored.
+        Goes on for as long as something gets through, and for `patience_s` more: a minute unless given, 5 seconds
+        where no server was seen. What is not sent by then stays in the spool and is in `pending`; `runstone sync` sends
+        it and ends the run. Raises `Incomplete`, with the counts in its `finished`, when something is not stored and
+        will not be by itself.
         """
         return self._wait(self._finish(status, patience_s))
+
+    def detach(self, *, patience_s: float | None = None) -> None:
+        """Send what is left, as long as `finish` would, and leave the run open: for one of several that write it."""
+        self._wait(self._let_go(patience_s))
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Let the background loop do it."""
@@ -412,13 +474,13 @@ class Run(_Writing):
 _open: WeakSet[_Writing] = WeakSet()
 
 
-def _leave_to_parent() -> None:
+def _log_apart() -> None:
     for run in _open:
         run._after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
+    os.register_at_fork(after_in_child=_log_apart)
 
 
 class Starting(Generic[AnyRun]):
@@ -457,7 +519,7 @@ async def start(
 ) -> AnyRun:
     """A new run, or the next attempt of the run `run_id`; with the source and the environment of this process.
 
-    Raises what is refused, and `Unavailable` when no server answers.
+    It is in the spool first, and goes on without a server. Raises what a server that is there refuses.
     """
     recorded = {
         "params": checked_params(params or {}),
@@ -465,26 +527,31 @@ async def start(
     }
     captured = await capture.capture()
     about = {"source": captured.source, "environment": captured.environment}
+    wanted = {
+        "project": values.name(project, "project"),
+        "experiment": values.name(experiment, "experiment"),
+        "name": None if name is None else values.name(name, "name"),
+        "parentId": parent.id if isinstance(parent, _Writing) else parent,
+        "group": None if group is None else values.name(group, "group"),
+        "startedAt": values.now(),
+        **recorded,
+        **about,
+    }
+    id_ = run_id or values.new_id()
+    spooling = Spooling.read()
+    await asyncio.to_thread(sync.offer, spooling.folder, id_)
+    spool = await asyncio.to_thread(Spool, spooling.folder / id_ / values.new_id(), spooling)
+    for _ in range(2):  # the server needs it before anything else; should one be damaged on the disk, there is another
+        if run_id is None:
+            spool.append("create", {"id": id_, **wanted})
+        else:
+            spool.append("resume", {"runId": run_id, "attemptId": spool.writer_id, **about})
+    run = kind(transport, id_, spool, name, [] if run_id else recorded["params"])
     if run_id is not None:
-        resumed = {"runId": run_id, "attemptId": values.new_id(), **about}
-        answer = await transport.mutate("ResumeRun", {"input": resumed}, patience_s=START_S)
-        run = kind(transport, answer["run"], {"params": [], "tags": []})
-        run._add(Items("params", run._fresh(params or {})))
-        run._add(Items("tags", recorded["tags"]))
-    else:
-        wanted = {
-            "id": values.new_id(),
-            "project": values.name(project, "project"),
-            "experiment": values.name(experiment, "experiment"),
-            "name": None if name is None else values.name(name, "name"),
-            "parentId": parent.id if isinstance(parent, _Writing) else parent,
-            "group": None if group is None else values.name(group, "group"),
-            "startedAt": values.now(),
-            **recorded,
-            **about,
-        }
-        answer = await transport.mutate("CreateRun", {"input": wanted}, patience_s=START_S)
-        run = kind(transport, answer["run"], recorded)
+        run._add("params", run._fresh(params or {}))
+        run._add("tags", recorded["tags"])
+    if not spooling.offline:
+        await run._open()
     if captured.patch is not None:
         run._keep_patch(captured.patch)
     return run
@@ -514,6 +581,11 @@ def _param_conflict(stored: dict[str, Any], given: dict[str, Any]) -> ParamConfl
     return error
 
 
+def _not_yet(finished: Finished, folder: Path) -> str:
+    shown = "; ".join(finished.pending[:5])
+    return f"run {finished.run_id} is not stored as a whole yet: {shown}. It is kept in {folder}: run `runstone sync`"
+
+
 def _incomplete(finished: Finished) -> Incomplete:
     shown = "; ".join(finished.missing[:5])
     more = len(finished.missing) - 5
@@ -532,6 +604,6 @@ def status_after(error: BaseException | None) -> FinalStatus:
             return "FINISHED"
         case SystemExit(code=None | 0):
             return "FINISHED"
-        case KeyboardInterrupt() | asyncio.CancelledError():
+        case KeyboardInterrupt() | asyncio.CancelledError() | SystemExit(code=143):
             return "KILLED"
     return "FAILED"

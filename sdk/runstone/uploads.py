@@ -9,11 +9,9 @@ import concurrent.futures
 import logging
 import math
 import re
-import shutil
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -96,12 +94,12 @@ def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """The files of one call. `folder` is ours and goes with it; `can_wait` lets it travel with the next ones."""
+    """The files of one call; `can_wait` lets them travel with the next ones. `on_end` hears how they ended, if so."""
 
     files: list[LocalFile]
     upload: Upload
-    folder: Path | None = None
     can_wait: bool = False
+    on_end: Callable[[RunstoneError | None], None] = field(default=lambda failure: None)
     left: set[str] = field(init=False)  # paths that have not ended
     failure: RunstoneError | None = None
 
@@ -115,9 +113,8 @@ class Job:
             self.close()
 
     def close(self) -> None:
-        """Tell who waits, and remove our copies."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        """It has ended: tell who waits."""
+        self.on_end(self.failure)
         self.upload.settle(self.failure)
 
 
@@ -152,8 +149,7 @@ class Uploader:
         self._stores = Stores()
         self._arrived = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._is_hurried = False
         self._digesting = asyncio.Semaphore(DIGESTS_AT_ONCE)
         self.progress = Progress("Uploading")
         self.stored = 0
@@ -165,13 +161,12 @@ class Uploader:
             job.close()
             return
         self._jobs.append(job)
-        self._idle.clear()
         self._arrived.set()
         if not job.can_wait:
             self._hurry.set()
 
     async def run(self) -> None:
-        """Upload what is added, until cancelled; what has not ended by then has failed."""
+        """Upload what is added, until cancelled."""
         try:
             while True:
                 await self._arrived.wait()
@@ -189,16 +184,20 @@ class Uploader:
             self.progress.close()
             await self._stores.close()
 
-    async def drain(self) -> None:
-        """Until everything that was added has ended, well or not."""
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that was added has ended, well or not."""
+        return not self._batches and not self._jobs
+
+    def hurry(self) -> None:
+        """Let no file wait for others any more."""
+        self._is_hurried = True
         self._hurry.set()
         self.progress.show()
-        try:
-            await self._idle.wait()
-        finally:
-            self._hurry.clear()
 
     async def _linger(self) -> None:
+        if self._is_hurried:
+            return
         try:
             async with asyncio.timeout(LINGER_S):
                 await self._hurry.wait()
@@ -208,14 +207,15 @@ class Uploader:
 
     def _ended(self, batch: asyncio.Task[None]) -> None:
         self._batches.discard(batch)
-        if not self._batches and not self._jobs:
-            self._idle.set()
+        self._on_progress()
         if not batch.cancelled() and batch.exception() is not None:
             log.error("uploads of run %s stopped", self._run_id, exc_info=batch.exception())
 
     async def _upload(self, jobs: list[Job]) -> None:
         try:
             self.progress.expect(sum(file.size_bytes for job in jobs for file in job.files))
+            if self._is_hurried:
+                self.progress.show()
             transfers = [Transfer(file, job) for job in jobs for file in job.files]
             async with asyncio.TaskGroup() as group:
                 for transfer in transfers:
@@ -226,12 +226,10 @@ class Uploader:
             self._give_up(jobs)
 
     def _give_up(self, jobs: Sequence[Job]) -> None:
+        """Tell who waits that these do not end here; they are in the spool."""
         for job in jobs:
             for path in sorted(job.left):
-                left = UploadFailed(f"{path} was not uploaded in time", path=path)
-                self.failures[path] = left
-                job.failure = job.failure or left
-            job.close()
+                job.upload.settle(UploadFailed(f"{path} is not uploaded yet", path=path, hint="run: runstone sync"))
 
     async def _digest(self, transfer: Transfer) -> None:
         async with self._digesting:

@@ -1,6 +1,7 @@
 """A stand-in for the faults, and the environment that points the SDK at a server."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,14 @@ from tests.sdk.standin import TOKEN, StandIn
 
 if TYPE_CHECKING:
     from tests.conftest import Server
+
+
+@pytest.fixture(autouse=True)
+def spool_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the runs of this test keep what is not sent yet."""
+    folder = tmp_path_factory.mktemp("spool")
+    monkeypatch.setenv("RUNSTONE_SPOOL_DIR", str(folder))
+    return folder
 
 
 @pytest.fixture

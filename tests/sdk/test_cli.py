@@ -119,7 +119,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
 
     shown = capsys.readouterr().out
-    for command in (*programs.PROGRAMS, "runs", "show", "compare", "download", "RUNSTONE_URL"):
+    for command in (*programs.PROGRAMS, "runs", "show", "compare", "download", "sync", "RUNSTONE_URL"):
         assert f"  {command} " in shown
 
 

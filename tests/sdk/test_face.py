@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -125,15 +124,19 @@ def test_no_server_is_said_in_one_line_and_soon(monkeypatch: pytest.MonkeyPatch)
     assert time.monotonic() - started < 10
 
 
-def test_a_run_waits_for_a_server_that_restarts(standin: StandIn, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_starts_without_its_server_and_says_so_once(standin: StandIn, caplog: pytest.LogCaptureFixture) -> None:
     standin.stop()
-    threading.Timer(3.0, standin.start).start()
+    run = runstone.start_run(name="early")
+    run.log({"loss": 1})
+    assert (run.name, run.attempt, standin.runs) == ("early", None, {})
 
-    with runstone.start_run() as run:
-        run.log({"loss": 1})
+    standin.start()
+    run.finish(patience_s=30)
 
     assert standin.only_run.points("loss") == [(0, 1.0)]
-    assert [record.message for record in caplog.records].count(f"no server answers at {standin.url}; trying again") == 1
+    assert (run.id, run.attempt) == (standin.only_run.id, 1)
+    [warning] = [record.message for record in caplog.records if record.name == "runstone"]
+    assert f"no server answers at {standin.url}; run {run.id} goes on without it" in warning
 
 
 @pytest.mark.parametrize(("ending", "status"), [("pass", "FINISHED"), ("1 / 0", "FAILED")])

@@ -6,12 +6,13 @@ import math
 import struct
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import runstone
-from runstone import background, buffer, sender
+from runstone import background, sender
 from tests.sdk.standin import TOKEN, Fault, StandIn
 
 UNAVAILABLE = {"errors": [{"message": "try later", "extensions": {"code": "UNAVAILABLE", "retryable": True}}]}
@@ -148,19 +149,24 @@ def test_a_server_that_goes_and_comes_back_loses_nothing_and_stops_nobody(
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) <= 1
 
 
-def test_finish_is_bounded_and_says_what_is_missing(standin: StandIn) -> None:
+def test_finish_is_bounded_and_says_what_is_left_and_where(
+    standin: StandIn, spool_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run = runstone.start_run()
     standin.stop()
     run.log({"loss": 1})
     run.log_params({"C": 0.1})
     started = time.monotonic()
 
-    with pytest.raises(runstone.Incomplete, match="1 params: no server answers") as caught:
-        run.finish(patience_s=1.0)
+    finished = run.finish(patience_s=1.0)
 
     assert time.monotonic() - started < 10
-    assert caught.value.finished.points == 0
-    assert any("1 points" in line for line in caught.value.finished.missing)
+    assert (finished.points, finished.missing) == (0, ())
+    assert [line.partition(": ")[0] for line in finished.pending] == ["1 points", "1 params"]
+    assert f"no server answers at {standin.url}" in finished.pending[0]
+    [told] = [record.message for record in caplog.records if "not stored as a whole yet" in record.message]
+    assert f"{spool_folder / run.id}" in told
+    assert "runstone sync" in told
 
 
 def test_one_param_that_the_server_refuses_costs_only_itself(standin: StandIn) -> None:
@@ -244,23 +250,25 @@ def test_a_token_that_is_revoked_ends_the_waiting(standin: StandIn) -> None:
     assert time.monotonic() - started < 20
 
 
-def test_what_does_not_fit_into_memory_is_counted_and_recorded(
+def test_what_does_not_fit_into_the_spool_is_counted_and_recorded(
     standin: StandIn, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(buffer.Buffer.__init__, "__defaults__", (4000,))
+    monkeypatch.setenv("RUNSTONE_SPOOL_BYTES_MAX", "2000000")
     run = runstone.start_run()
     standin.stop()
-    for index in range(1000):
+    for index in range(40_000):
         run.log({"loss": index})
+    run.log_params({"kept": True})
     standin.start()
 
-    with pytest.raises(runstone.Incomplete, match="the buffer was full") as caught:
+    with pytest.raises(runstone.Incomplete, match="the spool was full") as caught:
         run.finish()
 
     stored = len(standin.only_run.points("loss"))
-    assert 0 < stored < 1000
+    assert 0 < stored < 40_000
     assert stored == caught.value.finished.points
-    assert standin.only_run.tags["runstone.dropped_points"] == str(1000 - stored)
+    assert standin.only_run.tags["runstone.dropped_points"] == str(40_000 - stored)
+    assert "kept" in standin.only_run.params
     assert len([record for record in caplog.records if "dropped" in record.message]) == 1
 
 

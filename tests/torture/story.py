@@ -89,7 +89,11 @@ class Writers:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable, "-P", "-m", module,
                     self._place.url, str(journal), str(number), str(self._plan.seed), *more,
-                    env=environment | {"RUNSTONE_TOKEN": self._place.token},
+                    env={
+                        **environment,
+                        "RUNSTONE_TOKEN": self._place.token,
+                        "RUNSTONE_SPOOL_DIR": str(self._plan.home / "spool"),
+                    },
                     stdout=log, stderr=log,
                 )  # fmt: skip
             self._processes.add(process)

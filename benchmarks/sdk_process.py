@@ -1,0 +1,128 @@
+"""A training of the benchmarks: `python -P -m benchmarks.sdk_process WHAT ...` prints what it measured as JSON.
+
+The server, the token and the spool are in the environment, as for any training.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import orjson
+
+import runstone
+from benchmarks.peers.mlflow_script import PARAMS, STEPS
+
+CALLS: Final = 20_000
+BLOCK_STEPS: Final = 10
+STEP_S: Final = 0.010
+KEYS: Final = 10
+
+
+def metrics(count: int) -> dict[str, float]:
+    """So many scalars."""
+    return {f"train/metric_{number:02}": 1 / (number + 3) for number in range(count)}
+
+
+def calls(count: int, file: str) -> dict[str, float]:
+    """Microseconds of `run.log`, and of writing a line of JSON with write(2), both with so many scalars."""
+    given, line = metrics(int(count)), os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    run = runstone.start_run(experiment="calls")
+
+    def write(step: int) -> None:
+        os.write(line, orjson.dumps({"step": step, **given}, option=orjson.OPT_APPEND_NEWLINE))
+
+    ours = _timed(lambda step: run.log(given, step=step))
+    theirs = _timed(write)
+    finished = run.finish()
+    if finished.points != CALLS * int(count):
+        raise SystemExit(f"{finished.points} points are stored of {CALLS * int(count)}")
+    return {f"{name}_{part}": us for name, us_of in (("log", ours), ("write", theirs)) for part, us in us_of.items()}
+
+
+def _timed(call: Callable[[int], None]) -> dict[str, float]:
+    """The median and the 99th percentile of the calls."""
+    clock = time.perf_counter_ns
+    taken = []
+    for step in range(CALLS):
+        start = clock()
+        call(step)
+        taken.append(clock() - start)
+    taken.sort()
+    return {"p50": taken[CALLS // 2] / 1000, "p99": taken[CALLS * 99 // 100] / 1000}
+
+
+def loop(blocks: int) -> dict[str, list[float]]:
+    """Milliseconds of a step of some hashing, in turns without and with logging: the median of each block of steps."""
+    run = runstone.start_run(experiment="loop")
+    given, work = metrics(KEYS), _work()
+    plain, logging = [], []
+    for _ in range(int(blocks)):
+        plain.append(_steps(work, None))
+        logging.append(_steps(work, lambda: run.log(given)))
+    run.finish(patience_s=0.0)
+    return {"plain": plain, "logging": logging}
+
+
+def _work() -> Callable[[], object]:
+    """Hashing that takes about 10 ms and, like a step on an accelerator, leaves the interpreter to others."""
+    data = bytes(1_000_000)
+    start = time.perf_counter()
+    sha256(data)
+    data = bytes(int(len(data) * STEP_S / (time.perf_counter() - start)))
+    return lambda: sha256(data)
+
+
+def _steps(work: Callable[[], object], log: Callable[[], None] | None) -> float:
+    taken = []
+    for _ in range(BLOCK_STEPS):
+        start = time.perf_counter()
+        work()
+        if log is not None:
+            log()
+        taken.append(time.perf_counter() - start)
+    return median(taken) * 1000
+
+
+def upload(folder: str) -> dict[str, float]:
+    """Seconds until the files of the folder are in the store, and the most memory that this process ever had."""
+    run = runstone.start_run(experiment="uploads")
+    time.sleep(1.0)
+    before = time.perf_counter()
+    run.log_artifacts(Path(folder)).wait()
+    seconds = time.perf_counter() - before
+    run.finish()
+    return {"seconds": seconds, "mib": _memory_mib()}
+
+
+def _memory_mib() -> float:
+    """The most memory that this program ever had; `getrusage` would begin with that of the one that started it."""
+    status = Path("/proc/self/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) / 1024
+
+
+def script(path: str) -> int:
+    """What `peers.mlflow_script` does; the points that are stored."""
+    with runstone.start_run(experiment="script", params={f"param_{number}": number for number in range(PARAMS)}) as run:
+        for step in range(STEPS):
+            run.log({"loss": 1 / (step + 1), "accuracy": step / STEPS}, step=step)
+        run.log_artifact(path)
+    return run.finish().points
+
+
+MEASURES: Final[dict[str, Callable[..., Any]]] = {"calls": calls, "loop": loop, "upload": upload, "script": script}
+
+
+def main(what: str, given: Sequence[str]) -> None:
+    """Measure and print."""
+    print(json.dumps(MEASURES[what](*given)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
