@@ -195,7 +195,7 @@ class _Writing:
         """
         given = [one for one in (data, path, digest) if one is not None]
         if len(given) != 1:
-            raise Invalid(f"the dataset {name!r} needs either data or a digest", path="digest")
+            raise Invalid(f"the dataset {name!r} needs either data, a path or a digest", path="digest")
         if digest is None:
             found = datasets.described(given[0])
             digest, uri = found.digest, uri or found.uri
