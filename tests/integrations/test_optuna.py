@@ -13,7 +13,7 @@ def quiet() -> None:
 
 
 def objective(trial: optuna.Trial) -> float:
-    x = trial.suggest_float("x", -10, 10)
+    x: float = trial.suggest_float("x", -10, 10)
     trial.report(x, 0)
     trial.report(x / 2, 1)
     if trial.number == 1:

@@ -20,7 +20,7 @@ def data() -> tuple[Any, Any]:
     return features, (features[:, 0] > 0).astype(int)
 
 
-class Failing(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn has no types
+class Failing(ClassifierMixin, BaseEstimator):
     """An estimator that cannot be scored, with a secret."""
 
     def __init__(self, api_key: str = "hunter2") -> None:
