@@ -180,7 +180,7 @@ class ComparedArtifact:
 class Comparison:
     """Runs side by side: each part has a row per key with a value per run, in the order of `runs`.
 
-    Printed with rich, and in a notebook, it is a table. As a data frame it has a row for each key, with the columns
+    Printed, and in a notebook, it is a table. As a data frame it has a row for each key, with the columns
     area, key, differs, and one for each run: under its name, or its id when others have that name.
     """
 
@@ -196,10 +196,10 @@ class Comparison:
     inputs: tuple[ComparedText, ...]
     artifacts: tuple[ComparedArtifact, ...]
 
-    def __rich__(self) -> Any:
+    def __str__(self) -> str:
         from runstone.tables import comparison
 
-        return comparison(self)
+        return str(comparison(self))
 
     def _repr_html_(self) -> str:
         return notebook.table(

@@ -105,7 +105,7 @@ def test_no_repository_and_no_git_are_fine(standin: StandIn, tmp_path: Path, mon
     assert environment["python"] == sys.version.split()[0]
     assert environment["cpuCount"] > 0
     assert environment["memoryBytes"] > 0
-    assert {"name": "rich", "version": version("rich")} in environment["packages"]
+    assert {"name": "httpx", "version": version("httpx")} in environment["packages"]
 
 
 @pytest.mark.parametrize(
