@@ -52,6 +52,7 @@ async def test_files_of_the_page_are_packed_and_kept(server: Server) -> None:
     assert packed.content == plain.content == script.read_bytes()
     assert "javascript" in packed.headers["content-type"]
     assert "immutable" in packed.headers["cache-control"]
+    assert missing.status_code == 404
 
 
 async def test_a_file_that_is_there_packed_only_is_unpacked_for_who_takes_no_gzip(tmp_path: Path) -> None:
