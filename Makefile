@@ -5,7 +5,7 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test torture kills bench store soak lint schema dashboard browser lock clean
+.PHONY: help run install test integrations torture kills bench store soak lint schema dashboard browser lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -25,6 +25,11 @@ $(INSTALLED): requirements.lock pyproject.toml
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(INSTALLED) dashboard browser ## Run the tests on real services; ARGS="-k name" runs some
 	$(PYTHON) -P -m pytest $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90)
+
+integrations: ## Test runstone.integrations with the real libraries; installs gigabytes into .venv-integrations
+	test -x .venv-integrations/bin/python || sh deploy/with_python.sh -m venv .venv-integrations
+	.venv-integrations/bin/python -m pip install --quiet -e '.[server,local,dev,integrations]'
+	.venv-integrations/bin/python -P -m pytest $(or $(ARGS),tests/integrations)
 
 torture: $(INSTALLED) ## Exactly-once under fire; ARGS="--cycles 200 --seed 7 --minutes 30"
 	$(PYTHON) -P -m tests.torture $(ARGS)
@@ -58,9 +63,9 @@ browser: ## Install Chromium for the browser tests, where that is allowed
 	@command -v chromium >/dev/null || sh deploy/install_browser.sh
 
 lock: ## Resolve pyproject.toml into requirements.lock (needs uv: pip install uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --all-extras \
-	    pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	    --extra server --extra local --extra dev pyproject.toml -o requirements.lock
 
 clean: ## Remove what was installed and built; the data in RUNSTONE_HOME stays
-	rm -rf .venv build dist dashboard/dist dashboard/build dashboard/node_modules .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.*
+	rm -rf .venv .venv-integrations build dist dashboard/dist dashboard/build dashboard/node_modules .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,6 +14,16 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 IN_WHEEL = "runstone/_server/dashboard/dist"
 
 
+def carried(dist: Path) -> list[Path]:
+    """The built pages; of an asset that is there packed too, only that: the server unpacks it for who needs it."""
+    files = [path for path in sorted(dist.rglob("*")) if path.is_file()]
+    return [
+        file
+        for file in files
+        if file.parent == dist or file.suffix == ".gz" or not file.with_name(f"{file.name}.gz").exists()
+    ]
+
+
 class Pages(BuildHookInterface[BuilderConfig]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Put the built pages in. With `RUNSTONE_REQUIRE_PAGES=1`, as in a release, a wheel without them fails."""
@@ -22,8 +32,9 @@ class Pages(BuildHookInterface[BuilderConfig]):
         build = self.builder()
         if build.main(["--require"] if os.environ.get("RUNSTONE_REQUIRE_PAGES") == "1" else []) != 0:
             raise RuntimeError("the pages could not be built, see above")
-        if build.DIST.is_dir():
-            build_data["force_include"][str(build.DIST)] = IN_WHEEL if self.target_name == "wheel" else "dashboard/dist"
+        target = IN_WHEEL if self.target_name == "wheel" else "dashboard/dist"
+        for file in carried(build.DIST):
+            build_data["force_include"][str(file)] = f"{target}/{file.relative_to(build.DIST).as_posix()}"
 
     def dependencies(self) -> list[str]:
         """The Node of `dashboard/node.lock`, for an isolated build on a machine without one."""

@@ -1,5 +1,7 @@
 """The built pages: GraphiQL and its hashed files."""
 
+import asyncio
+import gzip
 import json
 from mimetypes import guess_type
 from pathlib import Path
@@ -37,19 +39,28 @@ RUN: Final = """query Run($id: ID!) {
 """
 
 
+KEPT: Final = {"Vary": "Accept-Encoding", "Cache-Control": "public, max-age=31536000, immutable"}
+
+
 class HashedFiles(StaticFiles):
-    """Files whose name changes with their content: kept by the browser for ever, sent as packed by the build."""
+    """Files whose name changes with their content: kept by the browser for ever, sent as packed by the build.
+
+    An installed package has most of them packed only; they are unpacked for a client that takes no gzip.
+    """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """The file, or 404."""
         accepted = Headers(scope=scope).get("accept-encoding", "")
-        packed = "gzip" in accepted and self.lookup_path(f"{path}.gz")[1] is not None
+        packed_path, found = self.lookup_path(f"{path}.gz")
+        packed = "gzip" in accepted and found is not None
+        if found is not None and not packed and self.lookup_path(path)[1] is None:
+            content = await asyncio.to_thread(lambda: gzip.decompress(Path(packed_path).read_bytes()))
+            return Response(content, headers=KEPT, media_type=guess_type(path)[0] or "application/octet-stream")
         response = await super().get_response(f"{path}.gz" if packed else path, scope)
         if packed:
             response.headers["Content-Encoding"] = "gzip"
             response.headers["Content-Type"] = guess_type(path)[0] or "application/octet-stream"
-        response.headers["Vary"] = "Accept-Encoding"
-        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        response.headers.update(KEPT)
         return response
 
 

@@ -5,7 +5,6 @@ import sys
 import tempfile
 
 import joblib
-import rich
 from sklearn.datasets import make_classification
 
 import runstone
@@ -14,7 +13,7 @@ experiment = sys.argv[1] if len(sys.argv) > 1 else "churn"
 newest = {run.name: run.id for run in reversed(runstone.runs(experiment=experiment))}
 
 comparison = runstone.compare([newest["alice"], newest["bob"]])  # one GraphQL query
-rich.print(comparison)
+print(comparison)
 
 X, y = make_classification(n_samples=1000, n_features=20, random_state=42)
 [logged] = [tag.values for tag in comparison.tags if tag.key == "predictions"]

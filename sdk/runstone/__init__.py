@@ -9,7 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runstone.background import compare, download, execute, export, run, runs, series, set_metric_goal, start_run
+    from runstone.background import (
+        active_run,
+        compare,
+        download,
+        execute,
+        export,
+        init,
+        log,
+        run,
+        runs,
+        series,
+        set_metric_goal,
+        start_run,
+    )
     from runstone.client import Client
     from runstone.errors import (
         ArtifactConflict,
@@ -109,10 +122,13 @@ __all__ = [
     "Upload",
     "UploadExpired",
     "UploadFailed",
+    "active_run",
     "compare",
     "download",
     "execute",
     "export",
+    "init",
+    "log",
     "run",
     "runs",
     "series",

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from runstone import sync as spools
 from runstone.client import Client
 from runstone.config import Config, Spooling
-from runstone.errors import RunstoneError
+from runstone.errors import NotFound, RunstoneError
 from runstone.exports import Export
 from runstone.frames import RunList, SeriesList
 from runstone.live import TERMINATED, Run
@@ -24,7 +24,7 @@ from runstone.sync import Synced
 
 T = TypeVar("T")
 
-log = logging.getLogger("runstone")
+logger = logging.getLogger("runstone")
 
 PATIENCE_AT_EXIT_S: Final = 15.0
 
@@ -109,6 +109,11 @@ class Background:
                 self._clients[config] = client
             return self._clients[config]
 
+    def newest(self) -> Run | None:
+        """The open run that was started last."""
+        runs = [run for client in self._clients.values() for run in client._open if isinstance(run, Run)]
+        return max((run for run in runs if not run._closed), key=lambda run: run._started_ns, default=None)
+
     def close(self) -> None:
         """Send what is left and end the runs that are open, within bounds. A program that failed, failed its runs.
 
@@ -120,7 +125,7 @@ class Background:
         try:
             wait_on(loop, self._leave(_last_error()))
         except RunstoneError as error:
-            log.warning("%s", error)
+            logger.warning("%s", error)
         loop.call_soon_threadsafe(loop.stop)
         assert self.thread is not None
         self.thread.join(5.0)
@@ -184,11 +189,14 @@ def start_run(
     run_id: str | None = None,
     parent: str | Run | None = None,
     group: str | None = None,
+    *,
+    system_metrics: bool | float = False,
 ) -> Run:
     """A new run in the experiment, which is made when it is missing; or, by `run_id`, the next attempt of a run.
 
     `parent` is the run that starts it, such as a sweep; `group` a name that runs share, such as those of one setting
-    with other seeds.
+    with other seeds. `system_metrics` logs what the machine does as series `system/...`, every 10 seconds or every so
+    many seconds; it needs psutil.
 
     `with runstone.start_run(...) as run` finishes it with the block: FAILED after an exception, KILLED after an
     interrupt or SIGTERM, else FINISHED. Otherwise call `run.finish()`; a run that is open when the program ends is
@@ -206,8 +214,25 @@ def start_run(
             run_id=run_id,
             parent=parent,
             group=group,
+            system_metrics=system_metrics,
         )
     )
+
+
+init = start_run
+
+
+def active_run() -> Run:
+    """The run that this process started last and that is still open. Raises `NotFound`."""
+    run = _background.newest()
+    if run is None:
+        raise NotFound("this process has no open run", hint="start one: runstone.init(experiment=...)")
+    return run
+
+
+def log(metrics: Mapping[str, Any], step: int | None = None) -> None:
+    """`Run.log` of the active run: one point for each metric. Raises `NotFound`, `TypeError`, `Invalid`."""
+    active_run().log(metrics, step)
 
 
 def runs(

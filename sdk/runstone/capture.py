@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,10 +24,11 @@ CAPTURE_S: Final = 8.0
 GIT_S: Final = 2.0
 GPU_S: Final = 2.0
 PATCH_BYTES_MAX: Final = 1024 * 1024
+UNTRACKED_BYTES_MAX: Final = 256 * 1024
 ARGV_BYTES_MAX: Final = 65_536
 TEXT_CHARACTERS_MAX: Final = 1000
 
-SECRET_NAME: Final = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD", re.IGNORECASE)
+SECRET_NAME: Final = re.compile(r"KEY|TOKEN(?!I[SZ])|SECRET|PASSWORD|PASSWD", re.IGNORECASE)  # no tokenizers
 OUR_TOKEN: Final = re.compile(r"\brs_[0-9A-Za-z]+_[0-9A-Za-z_-]+")
 URL_PASSWORD: Final = re.compile(r"(?P<start>\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/?#:@]*):[^\s/?#]*@")
 MASK: Final = "***"
@@ -35,17 +36,21 @@ MASK: Final = "***"
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """The source and the environment as they are sent, and the uncommitted changes when they are few."""
+    """The source and the environment as they are sent, and files that belong to the source, by name.
+
+    These are the uncommitted changes, and a list of the untracked files, when there are some and not too many.
+    """
 
     source: dict[str, Any]
     environment: dict[str, Any]
-    patch: bytes | None
+    files: Mapping[str, bytes]
 
 
 async def capture() -> Captured:
     """What can be found within `CAPTURE_S`."""
     async with asyncio.TaskGroup() as group:
         finding_git = group.create_task(_bounded(_git, _Git()))
+        finding_untracked = group.create_task(_bounded(_untracked, b""))
         finding_machine = group.create_task(_bounded(_machine, dict[str, Any]()))
         finding_gpus = group.create_task(_bounded(_gpus, list[str]()))
         finding_packages = group.create_task(_bounded(_packages, list[dict[str, str]]()))
@@ -64,7 +69,8 @@ async def capture() -> Captured:
         "gpus": finding_gpus.result(),
         "packages": finding_packages.result(),
     }
-    return Captured(source, environment, git.patch)
+    files = {"changes.patch": git.patch, "untracked.txt": finding_untracked.result()}
+    return Captured(source, environment, {name: content for name, content in files.items() if content})
 
 
 async def _bounded(find: Callable[[], T], otherwise: T) -> T:
@@ -73,6 +79,24 @@ async def _bounded(find: Callable[[], T], otherwise: T) -> T:
             return await asyncio.to_thread(find)
     except Exception:  # noqa: BLE001  # a run without this is better than no run
         return otherwise
+
+
+def masked_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that nobody picked one by one, with the values of secrets replaced by ***, at any depth."""
+    shown: dict[str, Any] = {}
+    for key, value in params.items():
+        if SECRET_NAME.search(str(key)) and isinstance(value, str) and value:
+            shown[key] = MASK
+        elif isinstance(value, Mapping):
+            shown[key] = masked_params(value)
+        else:
+            shown[key] = without_secrets(value) if isinstance(value, str) else value
+    return shown
+
+
+def without_secrets(text: str) -> str:
+    """The text with passwords in addresses, and tokens of ours, replaced by ***."""
+    return OUR_TOKEN.sub(MASK, URL_PASSWORD.sub(rf"\g<start>:{MASK}@", text))
 
 
 def masked(argv: Sequence[str]) -> list[str]:
@@ -89,7 +113,7 @@ def masked(argv: Sequence[str]) -> list[str]:
             text, is_secret = f"{name}={MASK}", False
         else:
             is_secret = text.startswith("-") and not equals and bool(SECRET_NAME.search(name))
-            text = OUR_TOKEN.sub(MASK, URL_PASSWORD.sub(rf"\g<start>:{MASK}@", text))
+            text = without_secrets(text)
         size_bytes += len(text.encode())
         if size_bytes > ARGV_BYTES_MAX:
             break
@@ -130,6 +154,14 @@ def _git() -> _Git:
         dirty=dirty,
         patch=patch if patch and len(patch) <= PATCH_BYTES_MAX else None,
     )
+
+
+def _untracked() -> bytes:
+    """The files of the repository that are neither committed nor ignored, a line each; nothing when they are many."""
+    listed = (
+        _run_git(_folder(), "ls-files", "--others", "--exclude-standard", "--directory", "--full-name", ":/") or b""
+    )
+    return listed if len(listed) <= UNTRACKED_BYTES_MAX else b""
 
 
 def _run_git(folder: Path, *arguments: str) -> bytes | None:

@@ -1,15 +1,15 @@
 """The command `runstone`."""
 
 import argparse
+import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Never
+from typing import Any, Final, Never
 
 from runstone.errors import RunstoneError
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from runstone.terminal import Styled, Table, painted, printable, show
 
 SERVER_COMMANDS: Final = {
     "up": "Start everything on this machine: database, queue, object store, server and worker",
@@ -37,36 +37,28 @@ SETTINGS: Final = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what is asked; the exit code. Errors are one line."""
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     try:
-        return _run(_parser(console), list(sys.argv[1:] if arguments is None else arguments), console)
+        return _run(_parser(), list(sys.argv[1:] if arguments is None else arguments))
     except (RunstoneError, OSError) as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_plain(error)}")
+        title = painted(Styled("error:", "bold red"), sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
+        print(title, printable(str(error)), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
 
 
-def _plain(error: Exception) -> str:
-    from rich.markup import escape
-
-    return escape(str(error))
-
-
-def _run(parser: argparse.ArgumentParser, arguments: list[str], console: "Console") -> int:
+def _run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     if asked.command in SERVER_COMMANDS:
         from runstone import server
 
         server.replace_with(asked.command)
     if asked.version:
-        console.print(f"runstone {_version()}")
+        show(f"runstone {_version()}")
     elif asked.command is None:
         parser.print_help()
     else:
-        commands: dict[str, Callable[[argparse.Namespace, Console], int | None]] = {
+        commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
             "runs": _runs,
             "show": _show,
             "compare": _compare,
@@ -74,41 +66,42 @@ def _run(parser: argparse.ArgumentParser, arguments: list[str], console: "Consol
             "sync": _sync,
             "export": _export,
         }
-        return commands[asked.command](asked, console) or 0
+        return commands[asked.command](asked) or 0
     return 0
 
 
-def _runs(asked: argparse.Namespace, console: "Console") -> None:
+def _runs(asked: argparse.Namespace) -> None:
     import runstone
     from runstone import tables
 
     found = runstone.runs(
         asked.project, asked.experiment, asked.status, asked.limit, where=asked.where, order_by=asked.order_by
     )
-    console.print(tables.runs(found) if found else "No runs yet." if asked.where is None else "No such runs.")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    show(tables.runs(found, width) if found else "No runs yet." if asked.where is None else "No such runs.")
 
 
-def _show(asked: argparse.Namespace, console: "Console") -> None:
+def _show(asked: argparse.Namespace) -> None:
     import runstone
     from runstone import tables
 
-    for part in tables.record(runstone.run(asked.run)):
-        console.print(part)
+    show(*tables.record(runstone.run(asked.run)))
 
 
-def _compare(asked: argparse.Namespace, console: "Console") -> None:
+def _compare(asked: argparse.Namespace) -> None:
+    import runstone
+    from runstone import tables
+
+    show(tables.comparison(runstone.compare(asked.runs, asked.baseline, only_differences=asked.only_differences)))
+
+
+def _download(asked: argparse.Namespace) -> None:
     import runstone
 
-    console.print(runstone.compare(asked.runs, asked.baseline, only_differences=asked.only_differences))
+    show(str(runstone.download(asked.run, asked.path, asked.to)))
 
 
-def _download(asked: argparse.Namespace, console: "Console") -> None:
-    import runstone
-
-    console.print(str(runstone.download(asked.run, asked.path, asked.to)), markup=False)
-
-
-def _sync(asked: argparse.Namespace, console: "Console") -> int:
+def _sync(asked: argparse.Namespace) -> int:
     from runstone import background
     from runstone.sync import Synced, describe
 
@@ -116,16 +109,16 @@ def _sync(asked: argparse.Namespace, console: "Console") -> int:
 
     def tell(synced: Synced) -> None:
         if told.get(synced.run_id) != synced:
-            console.print(describe(synced), markup=False)
+            show(describe(synced))
         told[synced.run_id] = synced
 
     background.sync(asked.runs, asked.folder, follow=asked.follow, on_synced=tell)
     if not told:
-        console.print("Nothing is left to send.")
+        show("Nothing is left to send.")
     return int(any(synced.problem or synced.missing for synced in told.values()))
 
 
-def _export(asked: argparse.Namespace, console: "Console") -> None:
+def _export(asked: argparse.Namespace) -> None:
     import runstone
 
     tables = asked.tables and [table.strip() for table in asked.tables.split(",")]
@@ -133,10 +126,7 @@ def _export(asked: argparse.Namespace, console: "Console") -> None:
         asked.project, asked.experiment, asked.status, asked.run, tables, where=asked.where, to=asked.to
     )
     size = sum(file.size_bytes for file in done.files)
-    console.print(
-        f"{done.runs_done:,} runs, {done.points:,} points: {len(done.files)} files, {size:,} bytes in {done.folder}",
-        markup=False,
-    )
+    show(f"{done.runs_done:,} runs, {done.points:,} points: {len(done.files)} files, {size:,} bytes in {done.folder}")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -149,27 +139,15 @@ class _Parser(argparse.ArgumentParser):
 class _Front(_Parser):
     """`runstone --help`: what there is, in groups."""
 
-    console: "Console"
-
     def print_help(self, file: Any = None) -> None:
-        from rich.table import Table
-
-        self.console.print("[bold]runstone[/] - experiment tracking where every run is one immutable record\n")
-        self.console.print("[bold]Usage[/]  runstone COMMAND ...   [dim](runstone COMMAND --help)[/]\n")
+        show("runstone - experiment tracking where every run is one immutable record\n")
+        show("Usage  runstone COMMAND ...   (runstone COMMAND --help)\n")
         for title, rows in (("Server", SERVER_COMMANDS), ("Runs", RUN_COMMANDS), ("Settings", SETTINGS)):
-            table = Table(box=None, show_header=False, pad_edge=False, title=title, title_justify="left")
-            table.title_style = "bold"
-            table.add_column(style="cyan", no_wrap=True, min_width=16)
-            table.add_column()
-            for name, text in rows.items():
-                table.add_row(f"  {name}", text)
-            self.console.print(table)
-            self.console.print()
+            show(Table(title=title, rows=[(Styled(f"  {name:14}", "cyan"), text) for name, text in rows.items()]), "")
 
 
-def _parser(console: "Console") -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     front = _Front(prog="runstone")
-    front.console = console
     front.add_argument("--version", action="store_true")
     commands = front.add_subparsers(dest="command", parser_class=_Parser)
 

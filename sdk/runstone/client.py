@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from runstone import downloads, exports, frames, live, records
+from runstone import downloads, exports, frames, live, records, system
 from runstone.config import Config
 from runstone.errors import NotFound, RunstoneError
 from runstone.exports import Export
@@ -86,11 +86,14 @@ class Client:
         run_id: str | None = None,
         parent: str | AsyncRun | None = None,
         group: str | None = None,
+        *,
+        system_metrics: bool | float = False,
     ) -> Starting[AsyncRun]:
         """A new run in the experiment, which is made when it is missing; or, by `run_id`, the next attempt of a run.
 
         `parent` is the run that starts it, such as a sweep; `group` a name that runs share, such as those of one
-        setting with other seeds.
+        setting with other seeds. `system_metrics` logs what the machine does as series `system/...`, every 10 seconds
+        or every so many seconds; it needs psutil.
 
         `async with client.start_run(...) as run` finishes it with the block: FAILED after an exception, KILLED after
         a cancellation or an interrupt, else FINISHED. `await client.start_run(...)` leaves that to `run.finish()`.
@@ -106,12 +109,16 @@ class Client:
                 run_id=run_id,
                 parent=parent,
                 group=group,
+                system_metrics=system_metrics,
             )
         )
 
-    async def _start(self, kind: type[AnyRun], **wanted: Any) -> AnyRun:
+    async def _start(self, kind: type[AnyRun], *, system_metrics: bool | float = False, **wanted: Any) -> AnyRun:
+        every_s = system.interval_s(system_metrics)
         self._open = [run for run in self._open if not run._closed]
         run = await live.start(kind, self._transport, **wanted)
+        if every_s is not None:
+            run._watch_system(every_s)
         self._open.append(run)
         return run
 
@@ -185,6 +192,11 @@ class Client:
         return project
 
     async def _experiment_id(self, project: str, name: str) -> str:
+        """By one of its runs; one that has none is looked for in the list. Raises `NotFound`."""
+        of_name = {"attribute": {"experiment": {"eq": name}}}
+        select = {"projectId": (await self._project(project, first=1))["id"], "filter": of_name}
+        for node in (await self._transport.call("ExperimentOfRun", {"select": select}))["runs"]["nodes"]:
+            return str(node["experiment"]["id"])
         after = None
         while True:
             page = (await self._project(project, PAGE, after))["experiments"]

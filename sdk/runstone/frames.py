@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from runstone import records
+from runstone import notebook, records
 from runstone.errors import Invalid, QueryTooComplex, Unavailable
 from runstone.records import RunSummary
 from runstone.transport import Transport
@@ -55,6 +55,10 @@ class RunList(list[RunSummary]):
     def __init__(self, runs: Sequence[RunSummary], columns: Callable[[Sequence[RunSummary]], Columns]) -> None:
         super().__init__(runs)
         self._columns = columns
+
+    def _repr_html_(self) -> str:
+        titles = ("id", "name", "project", "experiment", "status", "created_by", "created_at", "duration_seconds")
+        return notebook.table(titles, [[getattr(run, title) for title in titles] for run in self])
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame`."""

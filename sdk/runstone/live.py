@@ -6,7 +6,6 @@ is stored and what is not.
 """
 
 import asyncio
-import html
 import json
 import logging
 import os
@@ -19,7 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, Literal, Self, TypeAlias, TypeVar
 from weakref import WeakSet
 
-from runstone import capture, files, models, sync, values
+from runstone import capture, datasets, files, models, notebook, sync, values
 from runstone.batches import POINTS_PER_REQUEST
 from runstone.config import Spooling
 from runstone.delivery import Delivery
@@ -27,6 +26,7 @@ from runstone.errors import Incomplete, Invalid, ParamConflict, RunSealed, Runst
 from runstone.files import LocalFile
 from runstone.outbox import Outbox
 from runstone.spool import Spool, is_alive
+from runstone.system import Monitor
 from runstone.transport import Transport
 from runstone.uploads import Upload
 
@@ -87,14 +87,16 @@ class _Writing:
         self._closed = False
         self._forked = False
         self._outcome: Finished | None = None
+        self._monitor: Monitor | None = None
+        self._started_ns = time.monotonic_ns()
         _open.add(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.url}>"
 
     def _repr_html_(self) -> str:
-        """The run as notebooks show it."""
-        return f'run <a href="{html.escape(self.url)}" target="_blank">{html.escape(self.name)}</a>'
+        """What a notebook shows: the name, as a link to the run."""
+        return notebook.link(self.name, self.url)
 
     @property
     def name(self) -> str:
@@ -111,12 +113,19 @@ class _Writing:
     def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """One point for each metric, at `step`; without a step, at the one after the last.
 
-        Values are anything that is one number, also NaN and infinities. Raises `TypeError` or `Invalid`, which name
+        Values are anything that is one number, also NaN and infinities; nested mappings are flattened as params are:
+        {"val": {"loss": 1}} is val.loss. Raises `TypeError` or `Invalid`, which name
         the key, and `RunSealed` after `finish`.
         """
         if not metrics:
             return
-        row = [value if type(value) is float else values.number(key, value) for key, value in metrics.items()]
+        try:
+            row = [value if type(value) is float else values.number(key, value) for key, value in metrics.items()]
+        except TypeError:
+            if not any(isinstance(value, Mapping) for value in metrics.values()):
+                raise
+            metrics = values.flat_metrics(metrics)
+            row = list(metrics.values())
         keys = tuple(metrics)
         if keys not in self._known_keys:
             self._check_keys(keys)
@@ -128,6 +137,21 @@ class _Writing:
             raise self._sealed()
         self._next_step = step + 1
         self._append_row(keys, step, time.time_ns() // 1_000_000, row)
+
+    def log_aside(self, metrics: Mapping[str, float], step: int) -> None:
+        """Points of another thread, such as a monitor's: the step of a `log` without one stays as it is."""
+        row = [values.number(key, value) for key, value in metrics.items()]
+        keys = tuple(metrics)
+        if keys not in self._known_keys:
+            self._check_keys(keys)
+        if self._closed:
+            raise self._sealed()
+        if row:
+            self._append_row(keys, values.step(step), time.time_ns() // 1_000_000, row)
+
+    def _watch_system(self, every_s: float) -> None:
+        """Measure the machine until the run ends."""
+        self._monitor = Monitor(self, every_s)
 
     def _check_keys(self, keys: tuple[str, ...]) -> None:
         if len(keys) > POINTS_PER_REQUEST:
@@ -162,22 +186,26 @@ class _Writing:
     def log_input(
         self,
         name: str,
+        data: Any = None,
         *,
         path: str | os.PathLike[str] | None = None,
         digest: str | None = None,
         context: str | None = None,
         uri: str | None = None,
     ) -> None:
-        """A dataset that the run reads: by the digest of the file at `path`, or by a digest of your own.
+        """A dataset that the run reads, by the digest of its content.
 
-        `context` says what for, such as "training"; `uri` says where it is.
+        `data` is a data frame or series of pandas or Polars, an array, the path of a file or a folder, or a URI, which
+        is known by its text only; or give the digest yourself. docs/sdk.md says what each digest is. `context` says
+        what for, such as "training"; `uri` where it is. Reads all of it, before it returns.
+        Raises `TypeError`, `Invalid`, `OSError`.
         """
-        if (path is None) == (digest is None):
-            raise Invalid(f"the dataset {name!r} needs either path or digest", path="digest")
-        if path is not None:
-            [file] = files.one(path, "file")
-            digest = f"sha256:{file.digested().sha256}"
-        assert digest is not None
+        given = [one for one in (data, path, digest) if one is not None]
+        if len(given) != 1:
+            raise Invalid(f"the dataset {name!r} needs either data, a path or a digest", path="digest")
+        if digest is None:
+            found = datasets.described(given[0])
+            digest, uri = found.digest, uri or found.uri
         self._add("inputs", [values.dataset(name, digest, context, uri)])
 
     def log_artifact(self, path: str | os.PathLike[str], name: str | None = None) -> Upload:
@@ -233,14 +261,15 @@ class _Writing:
             self._delivery.wake_soon()
         return upload
 
-    def _keep_patch(self, patch: bytes) -> None:
-        """Upload the uncommitted changes, together with the next files or after a while."""
+    def _keep_source(self, found: Mapping[str, bytes]) -> None:
+        """Upload what belongs to the source, together with the next files or after a while."""
         upload_id, home = self._new_home()
         try:
             home.mkdir(mode=0o700, parents=True)
-            (home / "changes.patch").write_bytes(patch)
+            for name, content in found.items():
+                (home / name).write_bytes(content)
         except OSError as error:
-            log.warning("run %s has no patch of its uncommitted changes: %s", self.id, error)
+            log.warning("run %s has no %s: %s", self.id, " and no ".join(found), error)
         else:
             self._start_upload(upload_id, files.folder(home, "source"), can_wait=True)
 
@@ -328,6 +357,8 @@ class _Writing:
             if self._delivery.is_started:
                 await self._delivery.until(is_done, patience_s)
         finally:
+            if self._monitor is not None:
+                self._monitor.stop()
             self._syncing.cancel()
             await self._delivery.stop()
             self._spool.close()
@@ -552,8 +583,8 @@ async def start(
         run._add("tags", recorded["tags"])
     if not spooling.offline:
         await run._open()
-    if captured.patch is not None:
-        run._keep_patch(captured.patch)
+    if captured.files:
+        run._keep_source(captured.files)
     return run
 
 

@@ -1,5 +1,7 @@
 """A progress bar for who waits."""
 
+import shutil
+import sys
 from typing import Any
 
 from runstone import config
@@ -13,7 +15,6 @@ class Progress:
         self._unit = unit
         self._total = 0
         self._done = 0
-        self._bars: Any = None
         self._bar: Any = None
 
     def expect(self, size_bytes: int) -> None:
@@ -28,35 +29,30 @@ class Progress:
 
     def show(self) -> None:
         """Draw the bar from now on, if there is something left to wait for."""
-        if self._bars is not None or self._done >= self._total or config.is_quiet():
+        if self._bar is not None or self._done >= self._total or config.is_quiet() or not _is_watched():
             return
-        from rich.console import Console
-        from rich.errors import LiveError
-        from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TransferSpeedColumn
-        from rich.progress import Progress as Bars
+        from tqdm.auto import tqdm
 
-        console = Console(stderr=True)
-        if not console.is_terminal:
-            return
-        amounts = (
-            (DownloadColumn(), TransferSpeedColumn())
-            if self._unit is None
-            else (MofNCompleteColumn(), TextColumn(self._unit))
-        )
-        bars = Bars(TextColumn("{task.description}"), BarColumn(), *amounts, console=console)
-        try:
-            bars.start()
-        except LiveError:  # the program draws something of its own
-            return
-        self._bars, self._bar = bars, bars.add_task(self._what, total=self._total)
-        self._draw()
+        class Bar(tqdm):  # type: ignore[misc]  # it has no types
+            monitor_interval = 0  # no thread of its own, which a fork would lose
+
+        unit = {"unit": "B", "unit_scale": True} if self._unit is None else {"unit": f" {self._unit}"}
+        size = shutil.get_terminal_size()  # a sensible one also where the terminal has none
+        room = {} if "ipykernel" in sys.modules else {"ncols": size.columns, "nrows": size.lines}
+        self._bar = Bar(desc=self._what, total=self._total, initial=self._done, **unit, **room)
 
     def close(self) -> None:
         """Leave the line as it is."""
-        bars, self._bars = self._bars, None
-        if bars is not None:
-            bars.stop()
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()
 
     def _draw(self) -> None:
-        if self._bars is not None:
-            self._bars.update(self._bar, total=self._total, completed=self._done)
+        if self._bar is not None:
+            self._bar.total = self._total
+            self._bar.update(self._done - self._bar.n)
+
+
+def _is_watched() -> bool:
+    """Whether someone may see it: at a terminal, or in a notebook."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules

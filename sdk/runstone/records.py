@@ -1,11 +1,13 @@
 """What the server answers, as frozen dataclasses named as in the schema."""
 
 import types
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from runstone import notebook
 
 T = TypeVar("T")
 
@@ -178,7 +180,8 @@ class ComparedArtifact:
 class Comparison:
     """Runs side by side: each part has a row per key with a value per run, in the order of `runs`.
 
-    Printed with rich, it is a table.
+    Printed, and in a notebook, it is a table. As a data frame it has a row for each key, with the columns
+    area, key, differs, and one for each run: under its name, or its id when others have that name.
     """
 
     runs: tuple[RunSummary, ...]
@@ -193,10 +196,49 @@ class Comparison:
     inputs: tuple[ComparedText, ...]
     artifacts: tuple[ComparedArtifact, ...]
 
-    def __rich__(self) -> Any:
+    def __str__(self) -> str:
         from runstone.tables import comparison
 
-        return comparison(self)
+        return str(comparison(self))
+
+    def _repr_html_(self) -> str:
+        return notebook.table(
+            ("", "", "differs", *(run.name for run in self.runs)),
+            [(area, key, "≠" if differs else "=", *values) for area, key, differs, values in self.rows()],
+            f"{self.differing_keys} of {self.total_keys} keys differ",
+        )
+
+    def rows(self) -> Iterator[tuple[str, str, bool, tuple[Any, ...]]]:
+        """(area, key, whether it differs, a value per run) of all parts; a metric by its last value."""
+        for area in ("params", "tags", "source", "environment", "inputs"):
+            yield from ((area, row.key, row.differs, row.values) for row in getattr(self, area))
+        yield from (("metrics", row.key, row.differs, row.last) for row in self.metrics)
+        yield from (("artifacts", row.path, row.differs, row.digests) for row in self.artifacts)
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame`."""
+        from runstone import frames
+
+        return frames.to_pandas(self._columns())
+
+    def to_polars(self) -> Any:
+        """A `polars.DataFrame`; the values of runs are text where they are of several types."""
+        from runstone import frames
+
+        return frames.to_polars(self._columns())
+
+    def _columns(self) -> dict[str, list[Any]]:
+        found = list(self.rows())
+        names = [run.name for run in self.runs]
+        columns: dict[str, list[Any]] = {
+            "area": [row[0] for row in found],
+            "key": [row[1] for row in found],
+            "differs": [row[2] for row in found],
+        }
+        for place, run in enumerate(self.runs):
+            taken = names.count(run.name) > 1 or run.name in columns
+            columns[run.id if taken else run.name] = [row[3][place] for row in found]
+        return columns
 
 
 def read(kind: type[T], answer: Mapping[str, Any]) -> T:

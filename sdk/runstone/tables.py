@@ -4,41 +4,43 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TypeAlias
-
-from rich.table import Table
-from rich.text import Text
+from typing import Final, TypeAlias
 
 from runstone.records import Artifact, Comparison, RunRecord, RunSummary
+from runstone.terminal import Cell, Styled, Table, printable
 
 Row: TypeAlias = tuple[str, bool, Sequence[object]]  # key, whether it differs, a value per run
 
 DIGEST = re.compile(r"(sha256:)?([0-9a-f]{40,64})")
+RUN_TITLES: Final = ("RUN", "NAME", "EXPERIMENT", "STATUS", "BY", "STARTED", "TOOK")
+NARROW_TITLES: Final = ("RUN", "NAME", "STATUS", "STARTED")
 COLOURS = {"RUNNING": "cyan", "FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "LOST": "magenta"}
 
 
-def runs(found: Sequence[RunSummary]) -> Table:
-    """One line per run."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("RUN", "NAME", "EXPERIMENT", "STATUS", "BY", "STARTED", "TOOK"):
-        table.add_column(title, no_wrap=title in {"RUN", "STATUS", "STARTED", "TOOK"})
+NARROW: Final = 120  # columns of a terminal that has no room for all that there is to say of a run
+
+
+def runs(found: Sequence[RunSummary], width: int | None = None) -> Table:
+    """One line per run; where less than `NARROW` columns are there, without experiment, user and duration."""
+    is_narrow = width is not None and width < NARROW
+    table = Table(RUN_TITLES if not is_narrow else NARROW_TITLES)
     for run in found:
-        table.add_row(
-            run.id,
-            Text(run.name),
-            Text(run.experiment),
-            _status(run.status),
-            Text(run.created_by),
-            _ago(run.started_at or run.created_at),
-            _duration(run.duration_seconds),
-        )
+        cells: dict[str, Cell] = {
+            "RUN": run.id,
+            "NAME": _shown(run.name),
+            "EXPERIMENT": _shown(run.experiment),
+            "STATUS": _status(run.status),
+            "BY": _shown(run.created_by),
+            "STARTED": _ago(run.started_at or run.created_at),
+            "TOOK": _duration(run.duration_seconds),
+        }
+        table.add(*(cells[title] for title in table.titles))
     return table
 
 
-def record(run: RunRecord) -> Iterator[Table | Text]:
+def record(run: RunRecord) -> Iterator[Table]:
     """All of a run, part by part."""
-    head = Text.assemble((run.name, "bold"), "  ", _status(run.status), f"  {run.id}")
-    yield head
+    yield Table(rows=[(Styled(_shown(run.name), "bold"), _status(run.status), run.id)])
     facts: list[tuple[str, object]] = [
         ("experiment", f"{run.project} / {run.experiment}"),
         ("by", run.created_by),
@@ -67,12 +69,9 @@ def record(run: RunRecord) -> Iterator[Table | Text]:
 
 
 def _facts(title: str, facts: Iterable[tuple[str, object]]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False, title=title or None, title_justify="left")
-    table.title_style = "bold"
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column()
+    table = Table(title=title)
     for name, fact in facts:
-        table.add_row(Text(f"  {name}" if title else name), fact if isinstance(fact, Text) else Text(_shown(fact)))
+        table.add(Styled(f"  {_shown(name)}" if title else name, "dim"), _shown(fact))
     return table
 
 
@@ -85,17 +84,10 @@ def _state(artifact: Artifact) -> str:
 def comparison(compared: Comparison) -> Table:
     """Runs as columns, keys as rows: what differs is marked, what is equal is dimmed. Equal packages are one row."""
     table = Table(
-        title=f"{compared.differing_keys} of {compared.total_keys} keys differ",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
+        ("", "", *(_shown(run.name) for run in compared.runs)),
+        f"{compared.differing_keys} of {compared.total_keys} keys differ",
     )
-    table.add_column("")
-    table.add_column("")
-    for run in compared.runs:
-        table.add_column(Text(run.name), overflow="fold")
-    table.add_row("", "", *(_status(run.status) for run in compared.runs))
+    table.add("", "", *(_status(run.status) for run in compared.runs))
     parts: list[tuple[str, list[Row]]] = [
         ("params", [(row.key, row.differs, row.values) for row in compared.params]),
         ("metrics", [(row.key, row.differs, [_number(value) for value in row.last]) for row in compared.metrics]),
@@ -107,11 +99,11 @@ def comparison(compared: Comparison) -> Table:
     ]
     for title, rows in parts:
         if rows:
-            table.add_row("", Text(title, "bold"))
+            table.add("", Styled(title, "bold"), *("" for _ in compared.runs))
         for key, differs, values in rows:
             style = "bold yellow" if differs else "dim"
-            cells = (Text(_brief(_shown(value)), style) for value in values)
-            table.add_row(Text("≠" if differs else "=", style), Text(f"  {key}", style), *cells)
+            cells = (Styled(_brief(_shown(value)), style) for value in values)
+            table.add(Styled("≠" if differs else "=", style), Styled(f"  {_shown(key)}", style), *cells)
     return table
 
 
@@ -128,8 +120,8 @@ def _packages_folded(compared: Comparison) -> list[Row]:
     return rows
 
 
-def _status(status: str) -> Text:
-    return Text(status, COLOURS.get(status, ""))
+def _status(status: str) -> Styled:
+    return Styled(status, COLOURS.get(status, ""))
 
 
 def _brief(text: str) -> str:
@@ -146,11 +138,10 @@ def _number(value: float | None) -> str | None:
 
 
 def _shown(value: object) -> str:
-    """One line, as it is; control characters of other people's text do nothing to the terminal."""
+    """One line, as it is."""
     if value is None:
         return "-"
-    text = value if isinstance(value, str) else repr(value)
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return printable(value if isinstance(value, str) else repr(value))
 
 
 def _duration(seconds: float | None) -> str:

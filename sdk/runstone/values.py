@@ -154,18 +154,30 @@ def step(value: object) -> int:
     return whole
 
 
-def flatten(params: Mapping[Any, Any], prefix: str = "", depth: int = 1) -> Iterator[tuple[str, Any]]:
+def flatten(
+    params: Mapping[Any, Any], prefix: str = "", depth: int = 1, *, what: str = "params"
+) -> Iterator[tuple[str, Any]]:
     """The leaves of nested mappings, with the keys joined by dots: {"a": {"b": 1}} is a.b = 1. Raises `Invalid`."""
     if depth > DEPTH_MAX:
-        raise Invalid(f"params are nested deeper than {DEPTH_MAX} under {prefix[:60]!r}", limit=f"{DEPTH_MAX} levels")
+        raise Invalid(f"{what} are nested deeper than {DEPTH_MAX} under {prefix[:60]!r}", limit=f"{DEPTH_MAX} levels")
     for key, value in params.items():
         if not isinstance(key, str) and (isinstance(key, bool) or not isinstance(key, int)):
-            raise TypeError(f"params {prefix!r} have the key {key!r}; a key must be text or a whole number")
+            raise TypeError(f"{what} {prefix!r} have the key {key!r}; a key must be text or a whole number")
         full = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{full}.", depth + 1)
+            yield from flatten(value, f"{full}.", depth + 1, what=what)
         else:
             yield full, value
+
+
+def flat_metrics(metrics: Mapping[Any, Any]) -> dict[str, float]:
+    """The numbers of metrics in nested mappings, with the keys joined by dots. Raises `TypeError`, `Invalid`."""
+    flat: dict[str, float] = {}
+    for key, value in flatten(metrics, what="metrics"):
+        if key in flat:
+            raise Invalid(f"metric {key!r} is given twice", path=key)
+        flat[key] = number(key, value)
+    return flat
 
 
 def param(key: str, value: object) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The pages that the server gives everybody; what they show is asked with the token of who looks."""
 
+import gzip
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -51,6 +53,20 @@ async def test_files_of_the_page_are_packed_and_kept(server: Server) -> None:
     assert "javascript" in packed.headers["content-type"]
     assert "immutable" in packed.headers["cache-control"]
     assert missing.status_code == 404
+
+
+async def test_a_file_that_is_there_packed_only_is_unpacked_for_who_takes_no_gzip(tmp_path: Path) -> None:
+    (tmp_path / "a.js.gz").write_bytes(gzip.compress(b"let a = 1"))
+    transport = httpx.ASGITransport(pages.HashedFiles(directory=tmp_path))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test", verify=False) as http:
+        packed = await http.get("/a.js", headers={"Accept-Encoding": "gzip"})
+        plain = await http.get("/a.js", headers={"Accept-Encoding": "identity"})
+
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.content == plain.content == b"let a = 1"
+    assert "javascript" in plain.headers["content-type"]
+    assert plain.headers["cache-control"] == packed.headers["cache-control"]
 
 
 async def test_health_is_open_to_everybody(server: Server) -> None:

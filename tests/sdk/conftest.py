@@ -25,6 +25,7 @@ def spool_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 def standin(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """A stand-in server that the SDK finds by its environment; runs of this process have no repository."""
     monkeypatch.setattr(capture, "_git", capture._Git)
+    monkeypatch.setattr(capture, "_untracked", bytes)
     with StandIn() as started:
         monkeypatch.setenv("RUNSTONE_URL", started.url)
         monkeypatch.setenv("RUNSTONE_TOKEN", TOKEN)

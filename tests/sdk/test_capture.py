@@ -4,13 +4,16 @@ import hashlib
 import subprocess
 import sys
 import textwrap
+import traceback
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+import runstone
 from runstone import capture
-from tests.sdk.standin import StandIn
+from runstone.config import Config
+from tests.sdk.standin import TOKEN, Fault, StandIn
 
 SCRIPT = """
 import runstone
@@ -80,6 +83,20 @@ def test_changes_that_are_many_are_not_kept(standin: StandIn, repository: Path) 
     assert standin.only_run.artifacts == {}
 
 
+def test_untracked_files_are_listed_wherever_in_the_repository(standin: StandIn, repository: Path) -> None:
+    (repository / "deep").mkdir()
+    for name in ("notes.txt", "deep/é.txt", "ignored.log"):
+        (repository / name).touch()
+    (repository / ".gitignore").write_text("*.log\n")
+    (repository / "deep" / "train.py").write_text(textwrap.dedent(SCRIPT))
+
+    run_script(repository / "deep")
+
+    artifact = standin.only_run.artifacts["source/untracked.txt"]
+    content = standin.objects[f"/{artifact['digest'].removeprefix('sha256:')}"].decode()
+    assert content.splitlines() == [".gitignore", "deep/", "notes.txt"]
+
+
 def test_a_repository_cannot_make_us_run_its_programs(standin: StandIn, repository: Path, tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
@@ -105,7 +122,7 @@ def test_no_repository_and_no_git_are_fine(standin: StandIn, tmp_path: Path, mon
     assert environment["python"] == sys.version.split()[0]
     assert environment["cpuCount"] > 0
     assert environment["memoryBytes"] > 0
-    assert {"name": "rich", "version": version("rich")} in environment["packages"]
+    assert {"name": "httpx", "version": version("httpx")} in environment["packages"]
 
 
 @pytest.mark.parametrize(
@@ -141,3 +158,32 @@ def test_a_command_line_without_end_is_cut() -> None:
 )
 def test_a_remote_loses_its_password(remote: str, shown: str) -> None:
     assert capture.without_password(remote) == shown
+
+
+def test_settings_that_nobody_picked_lose_their_secrets_at_any_depth() -> None:
+    settings = {
+        "api_key": "hunter2",
+        "hub": {"HF_TOKEN": "hunter2", "url": "https://u:hunter2@h/x"},
+        "tokenizer_name": "bert",
+        "max_tokens": 512,
+        "password": None,
+    }
+
+    assert capture.masked_params(settings) == {
+        "api_key": "***",
+        "hub": {"HF_TOKEN": "***", "url": "https://u:***@h/x"},
+        "tokenizer_name": "bert",
+        "max_tokens": 512,
+        "password": None,
+    }
+
+
+def test_no_secret_is_shown_by_a_client_a_run_or_an_error(standin: StandIn) -> None:
+    with runstone.start_run() as run:
+        shown = f"{run!r} {Config.read()!r} {run._repr_html_()}"
+    standin.faults["Runs"].append(Fault(status=500))
+    with pytest.raises(runstone.RunstoneError) as caught:
+        runstone.execute("query Runs { runs { nodes { id } } }", {})
+    shown += "".join(traceback.format_exception(caught.value))
+
+    assert TOKEN not in shown

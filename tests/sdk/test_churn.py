@@ -68,5 +68,5 @@ def test_alice_takes_five_round_trips_and_a_put_per_file(standin: StandIn) -> No
     to_server = [operation for operation in standin.requests if operation != "PUT"]
     assert sorted(to_server) == ["CompleteUploads", "CreateRun", "CreateUploads", "FinishRun", "Flush"]
     paths = set(standin.only_run.artifacts)
-    assert paths - {"source/changes.patch"} == {"model/model.joblib", "model/MODEL.json"}
+    assert paths - {"source/changes.patch", "source/untracked.txt"} == {"model/model.joblib", "model/MODEL.json"}
     assert standin.requests.count("PUT") == len(paths)

@@ -363,7 +363,7 @@ def test_a_dataset_is_known_by_its_digest(standin: StandIn, folder: Path) -> Non
     with runstone.start_run() as run:
         run.log_input("customers", path=folder / "a.txt", context="training")
         run.log_input("prices", digest="v3", uri="https://example.org/prices")
-        with pytest.raises(runstone.Invalid, match="path or digest"):
+        with pytest.raises(runstone.Invalid, match="path or a digest"):
             run.log_input("nothing")
 
     [customers, prices] = standin.only_run.inputs
