@@ -14,6 +14,8 @@ from enum import Enum
 from typing import Final
 from uuid import UUID
 
+import asyncpg
+
 from db.conditions import (
     All,
     Any,
@@ -37,9 +39,9 @@ TEXT_ORDERED: Final = 100  # characters of a text that tell its place
 EQUAL: Final = {Operator.EQ, Operator.NE}
 LIKES: Final = {Operator.LIKE: "like", Operator.ILIKE: "ilike"}
 RUN_COLUMNS: Final = (
-    "run.id, run.project_id, run.experiment_id, run.parent_id, run.name, run.status, run.attempt, run.created_by, "
-    "run.created_at, run.started_at, run.finished_at, run.group_name, run.ancestor_ids"
-)
+    "id", "project_id", "experiment_id", "parent_id", "name", "status", "attempt", "created_by", "created_at",
+    "started_at", "finished_at", "group_name", "ancestor_ids",
+)  # fmt: skip
 
 
 class Kind(Enum):
@@ -165,7 +167,7 @@ Test = Callable[[Kind, str], str]
 
 
 def cost(condition: Condition) -> int:
-    """About how long it takes to tell, so that the quickest is asked first."""
+    """About how many microseconds it takes to tell of a run."""
     match condition:
         case All(conditions) | Any(conditions):
             return sum(cost(one) for one in conditions)
@@ -727,7 +729,8 @@ def listed(question: Question, orders: Sequence[Order], span: Span, plan: Plan) 
     names = [f"place.c{index}" for index in range(len(columns))]
     union = " union all ".join(f"({branch})" for branch in branches)
     sql.text = (
-        f"select {RUN_COLUMNS}, {', '.join(f'{name}::text as c{index}' for index, name in enumerate(names))}, is_end "
+        f"select {', '.join(f'run.{name}' for name in RUN_COLUMNS)}, "
+        f"{', '.join(f'{name}::text as c{index}' for index, name in enumerate(names))}, is_end "
         f"from (select * from ({union}) as place order by {_ordered(names, columns, span)} "
         f"limit {sql.bind(span.limit, 'bigint')}) as place "
         f"{_run(names[-1])} "
@@ -736,18 +739,27 @@ def listed(question: Question, orders: Sequence[Order], span: Span, plan: Plan) 
     return _with_live(question, sql)
 
 
-def probed(question: Question, most: int) -> tuple[Statement, list[int]]:
-    """How many runs, at most so many, the sets of some conditions have; and which conditions these are."""
+def position(row: asyncpg.Record) -> Position:
+    """The place of a row of `listed`."""
+    return tuple(row)[len(RUN_COLUMNS) : -1]
+
+
+def indexed(question: Question) -> list[int]:
+    """The places of the conditions whose sets an index gives."""
+    spare = Statement(question.reach)
+    return [place for place, one in enumerate(question.conditions) if runs_of(one, spare) is not None]
+
+
+def probed(question: Question, places: Sequence[int], most: int) -> Statement:
+    """How many runs, at most so many, each of these sets has."""
     sql = Statement(question.reach)
-    places, parts = [], []
-    for place, condition in enumerate(question.conditions):
-        rows = runs_of(condition, sql)
-        if rows is not None:
-            places.append(place)
-            few = f"select from ({rows}) as run limit {sql.bind(most, 'bigint')}"
-            parts.append(f"(select count(*) from ({few}) as few)")
+    limit = sql.bind(most, "bigint")
+    parts = []
+    for place in places:
+        rows = runs_of(question.conditions[place], sql)
+        parts.append(f"(select count(*) from (select from ({rows}) as run limit {limit}) as few)")
     sql.text = f"select {', '.join(parts)}"
-    return sql, places
+    return sql
 
 
 def sampled(question: Question, runs: int) -> Statement:
