@@ -62,7 +62,6 @@ def _differ(texts: Texts) -> bool:
     return texts.count(texts[0]) < len(texts) if texts else False
 
 
-# The key is compared by its bytes, so that the rows of a run are read once, instead of looked up by each key.
 PARAMS = """
     select given.place + $7::integer as place, found.keys, found.types, found.texts
     from unnest($1::uuid[]) with ordinality as given (run_id, place)
@@ -72,7 +71,7 @@ PARAMS = """
             string_agg(textsend(text), '\\x00'::bytea) as texts
         from param
         where param.run_id = given.run_id and ($5 = '' or starts_with(key, $5))
-            and ($6::text[] is null or key collate "C" = any ($6))
+            and ($6::text[] is null or key in (select unnest($6)))
     ) as found
     where found.keys is not null
 """
@@ -95,7 +94,7 @@ TAGS = """
         select string_agg(key, E'\\n') as keys, string_agg(textsend(value), '\\x00'::bytea) as texts
         from tag
         where tag.run_id = given.run_id and value is not null and ($5 = '' or starts_with(key, $5))
-            and ($6::text[] is null or key collate "C" = any ($6))
+            and ($6::text[] is null or key in (select unnest($6)))
     ) as found
     where found.keys is not null
 """
