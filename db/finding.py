@@ -161,7 +161,10 @@ async def _sampled(conn: Connection, question: Question) -> tuple[Question, list
 
 
 async def _sizes(conn: Connection, question: Question, shares: Sequence[float]) -> dict[int, float]:
-    """By place about how many runs the conditions have that an index serves; up to `PROBED_MAX` are counted."""
+    """By place about how many runs the conditions have that an index serves; up to `PROBED_MAX` are counted.
+
+    What is not counted is taken for as many at least: a sample tells little of how rare the rarest is.
+    """
     places = filters.indexed(question)
     if not places:
         return {}
@@ -171,7 +174,7 @@ async def _sizes(conn: Connection, question: Question, shares: Sequence[float]) 
     counts: dict[int, int] = dict(zip(counted, row, strict=True))
     runs = max(size / shares[place] for place, size in counts.items())
     exact = {place: size for place, size in counts.items() if size < PROBED_MAX}
-    return {place: exact.get(place, max(counts.get(place, 0), runs * shares[place])) for place in places}
+    return {place: exact.get(place, max(PROBED_MAX, runs * shares[place])) for place in places}
 
 
 def _looking(question: Question, shares: Sequence[float], sizes: Mapping[int, float]) -> tuple[Plan, float]:
