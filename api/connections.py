@@ -98,13 +98,12 @@ async def page(
     """
     if not 1 <= first <= FIRST_MAX:
         raise Invalid(f"first is {first}", path="first", limit=f"1 to {FIRST_MAX}")
-    key = list_key(context, name, arguments)
-    start = None if after is None else decode_cursor(key, after)
+    start = None if after is None else decode_cursor(list_key(context, name, arguments), after)
     rows = await fetch(start, first + 1)
     shown = rows[:first]
     return Connection(
         entries=[node(row) for row in shown],
-        cursor_at=lambda place: encode_cursor(key, position(shown[place])),
+        cursor_at=lambda place: encode_cursor(list_key(context, name, arguments), position(shown[place])),
         has_next_page=len(rows) > first,
         has_previous_page=after is not None,
         count=count,

@@ -39,18 +39,8 @@ class Metric:
 
     @classmethod
     def from_row(cls, row: Summary) -> "Metric":
-        return cls(
-            key=row.key,
-            count=Int64(row.count),
-            first=MetricValue(row.first),
-            last=MetricValue(row.last),
-            last_step=Int64(row.last_step),
-            min=cast("MetricValue | None", row.min),
-            min_step=cast("Int64 | None", row.min_step),
-            max=cast("MetricValue | None", row.max),
-            max_step=cast("Int64 | None", row.max_step),
-            non_finite=Int64(row.non_finite),
-        )
+        """The row as it is: it has these fields, and a request has thousands of them."""
+        return cast("Metric", row)
 
 
 async def metric_page(info: Info, run_id: UUID, prefix: str, first: int, after: str | None) -> Connection[Metric]:

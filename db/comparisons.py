@@ -1,15 +1,16 @@
 """Comparisons: what many runs have of the same keys, in columns; no value becomes an object of its own.
 
-Postgres strings together what each run has; runs with the same keys are taken apart at once. NUL separates, which no
-text in Postgres holds.
+Postgres strings together what each run has; runs with the same keys are taken apart at once. NUL separates texts,
+which none in Postgres holds, and a line break separates keys, which no name and no path holds.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import chain, count
 from operator import itemgetter
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -66,10 +67,10 @@ PARAMS = """
     from unnest($1::uuid[]) with ordinality as given (run_id, place)
     join run on run.id = given.run_id and is_visible(run.project_id, run.created_by, $2, $3, $4)
     cross join lateral (
-        select string_agg(textsend(key), '\\x00'::bytea) as keys, string_agg(textsend(type), '\\x00'::bytea) as types,
+        select string_agg(key, E'\\n') as keys, string_agg(type, E'\\n') as types,
             string_agg(textsend(text), '\\x00'::bytea) as texts
         from param
-        where param.run_id = given.run_id and starts_with(key, $5)
+        where param.run_id = given.run_id and ($5 = '' or starts_with(key, $5))
             and ($6::text[] is null or key in (select unnest($6)))
     ) as found
     where found.keys is not null
@@ -81,14 +82,8 @@ async def params(
 ) -> list[ParamColumn]:
     """Their params whose keys begin with `prefix` and are among `keys`, by key. Raises `Invalid` for too many."""
     rows = await _fetched(conn, "params", PARAMS, run_ids, *scope.sight, prefix, keys)
-    columns: dict[str, ParamColumn] = {}
-    for (keys_told, types), places, texts in _alike(rows):
-        for key in _new("params", columns, keys_told, len(run_ids)):
-            columns[key] = ParamColumn(key, [None] * len(run_ids), [None] * len(run_ids))
-        for key, type_, values in zip(keys_told, types, texts, strict=True):
-            _put(columns[key].texts, places, values)
-            _put(columns[key].types, places, [type_] * len(places))
-    return _by_key(columns)
+    told = _Told("params", rows, len(run_ids))
+    return [ParamColumn(key, told.texts(key), told.more(key)) for key in told.keys]
 
 
 TAGS = """
@@ -96,9 +91,9 @@ TAGS = """
     from unnest($1::uuid[]) with ordinality as given (run_id, place)
     join run on run.id = given.run_id and is_visible(run.project_id, run.created_by, $2, $3, $4)
     cross join lateral (
-        select string_agg(textsend(key), '\\x00'::bytea) as keys, string_agg(textsend(value), '\\x00'::bytea) as texts
+        select string_agg(key, E'\\n') as keys, string_agg(textsend(value), '\\x00'::bytea) as texts
         from tag
-        where tag.run_id = given.run_id and value is not null and starts_with(key, $5)
+        where tag.run_id = given.run_id and value is not null and ($5 = '' or starts_with(key, $5))
             and ($6::text[] is null or key in (select unnest($6)))
     ) as found
     where found.keys is not null
@@ -118,7 +113,7 @@ INPUTS = """
     from unnest($1::uuid[]) with ordinality as given (run_id, place)
     join run on run.id = given.run_id and is_visible(run.project_id, run.created_by, $2, $3, $4)
     cross join lateral (
-        select string_agg(textsend(key), '\\x00'::bytea order by key) as keys,
+        select string_agg(key, E'\\n' order by key) as keys,
             string_agg(textsend(digests), '\\x00'::bytea order by key) as digests
         from (
             select case context when '' then name else name || ' (' || context || ')' end collate "C" as key,
@@ -128,7 +123,7 @@ INPUTS = """
             where run_input.run_id = given.run_id
             group by 1
         ) as told
-        where starts_with(key, $5)
+        where $5 = '' or starts_with(key, $5)
     ) as found
     where found.keys is not null
 """
@@ -145,7 +140,7 @@ ARTIFACTS = """
     from unnest($1::uuid[]) with ordinality as given (run_id, place)
     join run on run.id = given.run_id and is_visible(run.project_id, run.created_by, $2, $3, $4)
     cross join lateral (
-        select string_agg(textsend(path), '\\x00'::bytea) as paths,
+        select string_agg(path, E'\\n') as paths,
             string_agg(textsend('sha256:' || encode(digest, 'hex')), '\\x00'::bytea) as digests
         from artifact
         where artifact.run_id = given.run_id and state = 'READY' and path >= $5 and starts_with(path, $5)
@@ -172,7 +167,7 @@ SOURCES = """
 
 async def sources(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> list[Column]:
     """What their newest attempts ran: what any of them told, by key."""
-    return _told(await _fetched(conn, "sources", SOURCES, run_ids, *scope.sight), len(run_ids))
+    return _of_rows(await _fetched(conn, "sources", SOURCES, run_ids, *scope.sight), len(run_ids))
 
 
 ENVIRONMENTS = """
@@ -207,12 +202,12 @@ async def environments(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> Env
     for row in rows:
         installed[row["place"]] = numbers.setdefault(row["packages"], len(numbers) + 1)
     sets = [{}, *map(orjson.loads, numbers)]
-    names = _new("packages", {}, {name for packages in sets for name in packages}, len(run_ids))
+    names = sorted({name for packages in sets for name in packages})
+    require_cells("packages", len(names), len(run_ids))
     packages = [
-        Column(name, np.array([packages.get(name) for packages in sets], object)[installed].tolist())
-        for name in sorted(names)
+        Column(name, np.array([packages.get(name) for packages in sets], object)[installed].tolist()) for name in names
     ]
-    return Environments(_told(rows, len(run_ids), but="packages"), packages)
+    return Environments(_of_rows(rows, len(run_ids), but="packages"), packages)
 
 
 class PackageChange(StrEnum):
@@ -323,63 +318,82 @@ async def _fetched(
     return found
 
 
-def _alike(rows: Iterable[asyncpg.Record]) -> Iterator[tuple[list[list[str]], list[int], Iterator[tuple[str, ...]]]]:
-    """Runs that were told the same but for the last: what is the same, their places, and of each key the last."""
-    groups: dict[tuple[bytes, ...], tuple[list[int], list[bytes]]] = {}
-    for place, *same, last in rows:
-        places, lasts = groups.setdefault(tuple(same), ([], []))
-        places.append(place)
-        lasts.append(last)
-    for told, (places, lasts) in groups.items():
-        yield list(map(_split, told)), places, zip(*map(_split, lasts), strict=True)
+class _Told:
+    """Keys and texts of runs, of rows (place, keys, more that belongs to the keys ..., texts) as Postgres strings them.
+
+    Runs that were told the same but for their texts are a group, which is taken apart at once.
+    """
+
+    def __init__(self, kind: str, rows: Iterable[asyncpg.Record], runs: int) -> None:
+        """Raises `Invalid` for too many values."""
+        groups: dict[tuple[str, ...], tuple[list[int], list[bytes]]] = {}
+        for place, *same, texts in rows:
+            places, of_group = groups.setdefault(tuple(same), ([], []))
+            places.append(place)
+            of_group.append(texts)
+        self._same = [[told.split("\n") for told in same] for same in groups]
+        self.keys = sorted({key for keys, *_ in self._same for key in keys})
+        require_cells(kind, len(self.keys), runs)
+        self._order = _Order([places for places, _ in groups.values()], runs)
+        self._texts = [
+            _by_key(keys, b"\0".join(of_group).decode().split("\0"))
+            for (keys, *_), (_, of_group) in zip(self._same, groups.values(), strict=True)
+        ]
+        self._more = [[dict(zip(keys, of_keys, strict=True)) for of_keys in more] for keys, *more in self._same]
+
+    def texts(self, key: str) -> Texts:
+        """What each run has of the key."""
+        return self._order.of_runs([texts.get(key) for texts in self._texts])
+
+    def more(self, key: str, number: int = 0) -> Texts:
+        """For each run the first, second ... of what belongs to the key besides."""
+        return self._order.of_groups([more[number].get(key) for more in self._more])
 
 
-def _split(told: bytes) -> list[str]:
-    return told.decode().split("\0")
+def _by_key(keys: Sequence[str], texts: list[str]) -> dict[str, list[str]]:
+    """The texts of a group, run by run, as a list for each key."""
+    return {key: texts[start :: len(keys)] for start, key in enumerate(keys)}
 
 
-def _columns(kind: str, rows: Iterable[asyncpg.Record], count: int) -> list[Column]:
+class _Order:
+    """Brings what groups of runs have into the order of the runs; a run in no group has None."""
+
+    def __init__(self, groups: Sequence[Sequence[int]], runs: int) -> None:
+        """`groups` has the places of their runs, each in one."""
+        run_at, group_at = [-1] * (runs + 1), [-1] * (runs + 1)  # -1: a None behind all; one more: it gives a tuple
+        positions = count()
+        for number, places in enumerate(groups):
+            for place in places:
+                run_at[place], group_at[place] = next(positions), number
+        self._run_at, self._group_at = itemgetter(*run_at), itemgetter(*group_at)
+        self._absent: list[Texts] = [[None] * len(places) for places in groups]
+
+    def of_runs(self, columns: Iterable[Sequence[str | None] | None]) -> Texts:
+        """What each group has, an entry for each of its runs, or None."""
+        there = [column or absent for column, absent in zip(columns, self._absent, strict=True)]
+        return list(self._run_at([*chain.from_iterable(there), None])[:-1])
+
+    def of_groups(self, values: Iterable[str | None]) -> Texts:
+        """What each group has, the same for all its runs."""
+        return list(self._group_at([*values, None])[:-1])
+
+
+def _columns(kind: str, rows: Iterable[asyncpg.Record], runs: int) -> list[Column]:
     """Columns, by key, of rows (place, keys, texts)."""
-    columns: dict[str, Column] = {}
-    for [keys], places, texts in _alike(rows):
-        columns.update((key, Column(key, [None] * count)) for key in _new(kind, columns, keys, count))
-        for key, values in zip(keys, texts, strict=True):
-            _put(columns[key].texts, places, values)
-    return _by_key(columns)
+    told = _Told(kind, rows, runs)
+    return [Column(key, told.texts(key)) for key in told.keys]
 
 
-def _told(rows: Sequence[asyncpg.Record], count: int, *, but: str = "") -> list[Column]:
+def _of_rows(rows: Sequence[asyncpg.Record], runs: int, *, but: str = "") -> list[Column]:
     """Columns, by key, of rows with `place` and a text for each key, without those that nobody told."""
     columns = []
     for key in sorted(set(rows[0].keys()) - {"place", but}) if rows else []:
-        column = Column(key, [None] * count)
-        _put(column.texts, [row["place"] for row in rows], [row[key] for row in rows])
-        if any(text is not None for text in column.texts):
-            columns.append(column)
+        texts: Texts = [None] * runs
+        for row in rows:
+            texts[row["place"]] = row[key]
+        if any(text is not None for text in texts):
+            columns.append(Column(key, texts))
     return columns
-
-
-def _put(texts: Texts, places: Sequence[int], values: Sequence[str | None]) -> None:
-    """The values to their places, which ascend."""
-    if len(places) == len(texts):
-        texts[:] = values
-        return
-    for place, value in zip(places, values, strict=True):
-        texts[place] = value
-
-
-AnyColumn = TypeVar("AnyColumn", bound=Column)
-
-
-def _by_key(columns: Mapping[str, AnyColumn]) -> list[AnyColumn]:
-    return [columns[key] for key in sorted(columns)]
-
-
-def _new(kind: str, known: Mapping[str, Column], told: Iterable[str], runs: int) -> list[str]:
-    """The keys that are not known yet. Raises `Invalid` when that makes too many values."""
-    new = [key for key in told if key not in known]
-    require_cells(kind, len(known) + len(new), runs)
-    return new
 
 
 def require_cells(kind: str, keys: int, runs: int) -> None:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from db import finding, runs, standings
+from db import fields, finding, runs, standings
 from db.access import Scope
 from db.params import ParamType
 from db.pool import Connection, Pool
@@ -15,8 +15,6 @@ from db.runs import Selection
 
 LOOKED_AT: Final = 1_000  # runs of a selection
 KEYS_MAX: Final = 100_000  # that are looked through for one page
-SOURCE: Final = ("branch", "commit", "dirty", "entryPoint", "remote")
-DATASET: Final = ("context", "digest", "name")
 
 
 class Kind(StrEnum):
@@ -92,7 +90,7 @@ async def page(pool: Pool, of: Sample, asked: Asked, *, limit: int) -> list[Key]
     """The first keys, by kind and key, strictly after the key `after`."""
     async with finding.one_view(pool) as conn:
         known = await (_of_projects(conn, of, asked, limit) if of.run_ids is None else _of_runs(conn, of.run_ids))
-        fixed = [Key(kind, key) for kind, keys in ((Kind.SOURCE, SOURCE), (Kind.DATASET, DATASET)) for key in keys]
+        fixed = [*(Key(Kind.SOURCE, key) for key in fields.SOURCE), *(Key(Kind.DATASET, key) for key in fields.DATASET)]
         of_kinds = (key for key in {*known, *fixed} if key.kind in asked.kinds and asked.has(key))
         found = heapq.nsmallest(limit, of_kinds, key=lambda key: (key.kind, key.key))
         return found if of.run_ids is not None else await _typed(conn, of, found)

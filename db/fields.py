@@ -1,4 +1,4 @@
-"""Fields by name: what may be asked of a run in a text, and what each is compared with."""
+"""Fields by name: what may be asked of a run, and what each is compared with."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -126,7 +126,7 @@ def kind(field: Field) -> Kind:
     """What the field is compared with."""
     match field.area:
         case Area.ATTRIBUTE:
-            return ATTRIBUTES[Attribute(field.key)]
+            return ATTRIBUTES.get(Attribute(field.key), Kind.ID)  # the id of a user is asked for by us alone
         case Area.METRIC:
             return Kind.NUMBER
         case Area.PARAM:

@@ -10,10 +10,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
 from typing import Final
 from uuid import UUID
 
+import asyncpg
+
+from db import fields
 from db.conditions import (
     All,
     Any,
@@ -32,58 +34,48 @@ from db.conditions import (
     Stat,
 )
 from db.errors import Invalid
+from db.fields import Kind
 
 TEXT_ORDERED: Final = 100  # characters of a text that tell its place
 EQUAL: Final = {Operator.EQ, Operator.NE}
 LIKES: Final = {Operator.LIKE: "like", Operator.ILIKE: "ilike"}
 RUN_COLUMNS: Final = (
-    "run.id, run.project_id, run.experiment_id, run.parent_id, run.name, run.status, run.attempt, run.created_by, "
-    "run.created_at, run.started_at, run.finished_at, run.group_name, run.ancestor_ids"
-)
-
-
-class Kind(Enum):
-    """What a column is compared with."""
-
-    TEXT = "a text"
-    NUMBER = "a number"
-    TIME = "a time"
-    ID = "an id"
-    FLAG = "true or false"
-    PARAM = "a text, a number, true or false"
+    "id", "project_id", "experiment_id", "parent_id", "name", "status", "attempt", "created_by", "created_at",
+    "started_at", "finished_at", "group_name", "ancestor_ids",
+)  # fmt: skip
 
 
 # The columns of what every run has; a name is looked up in its table.
-ATTRIBUTES: Final[dict[Attribute, tuple[Kind, str]]] = {
-    Attribute.ID: (Kind.ID, "run.id"),
-    Attribute.NAME: (Kind.TEXT, "run.name"),
-    Attribute.STATUS: (Kind.TEXT, "run.status"),
-    Attribute.EXPERIMENT: (Kind.TEXT, "experiment.name"),
-    Attribute.USER: (Kind.TEXT, "account.name"),
-    Attribute.CREATED_AT: (Kind.TIME, "run.created_at"),
-    Attribute.STARTED_AT: (Kind.TIME, "run.started_at"),
-    Attribute.FINISHED_AT: (Kind.TIME, "run.finished_at"),
-    Attribute.DURATION: (Kind.NUMBER, "extract(epoch from run.finished_at - run.created_at)::float8"),
-    Attribute.GROUP: (Kind.TEXT, "run.group_name"),
-    Attribute.PARENT: (Kind.ID, "run.parent_id"),
-    Attribute.ANCESTOR: (Kind.ID, "ancestor.id"),
-    Attribute.EXPERIMENT_ID: (Kind.ID, "run.experiment_id"),
-    Attribute.USER_ID: (Kind.ID, "run.created_by"),
+ATTRIBUTES: Final[dict[Attribute, str]] = {
+    Attribute.ID: "run.id",
+    Attribute.NAME: "run.name",
+    Attribute.STATUS: "run.status",
+    Attribute.EXPERIMENT: "experiment.name",
+    Attribute.USER: "account.name",
+    Attribute.CREATED_AT: "run.created_at",
+    Attribute.STARTED_AT: "run.started_at",
+    Attribute.FINISHED_AT: "run.finished_at",
+    Attribute.DURATION: "extract(epoch from run.finished_at - run.created_at)::float8",
+    Attribute.GROUP: "run.group_name",
+    Attribute.PARENT: "run.parent_id",
+    Attribute.ANCESTOR: "ancestor.id",
+    Attribute.EXPERIMENT_ID: "run.experiment_id",
+    Attribute.USER_ID: "run.created_by",
 }
 ALWAYS_THERE: Final = {
     Attribute.ID, Attribute.NAME, Attribute.STATUS, Attribute.EXPERIMENT, Attribute.USER, Attribute.CREATED_AT,
 }  # fmt: skip
-SOURCE: Final[dict[str, tuple[Kind, str]]] = {
-    "commit": (Kind.TEXT, "source.commit_id"),
-    "branch": (Kind.TEXT, "source.branch"),
-    "remote": (Kind.TEXT, "source.remote"),
-    "dirty": (Kind.FLAG, "source.is_dirty"),
-    "entryPoint": (Kind.TEXT, "source.entry_point"),
+SOURCE: Final[dict[str, str]] = {
+    "commit": "source.commit_id",
+    "branch": "source.branch",
+    "remote": "source.remote",
+    "dirty": "source.is_dirty",
+    "entryPoint": "source.entry_point",
 }
-DATASET: Final[dict[str, tuple[Kind, str]]] = {
-    "name": (Kind.TEXT, "dataset.name"),
-    "digest": (Kind.TEXT, "dataset.digest"),
-    "context": (Kind.TEXT, "nullif(run_input.context, '')"),
+DATASET: Final[dict[str, str]] = {
+    "name": "dataset.name",
+    "digest": "dataset.digest",
+    "context": "nullif(run_input.context, '')",
 }
 STATS: Final[dict[Stat, str]] = {
     Stat.LAST: "metric.last",
@@ -165,7 +157,7 @@ Test = Callable[[Kind, str], str]
 
 
 def cost(condition: Condition) -> int:
-    """About how long it takes to tell, so that the quickest is asked first."""
+    """About how many microseconds it takes to tell of a run."""
     match condition:
         case All(conditions) | Any(conditions):
             return sum(cost(one) for one in conditions)
@@ -193,7 +185,7 @@ def _of_field(asked: Field, sql: Statement, metric: str, test: Test) -> str:
             key = sql.bind(asked.key, "text")
             return (
                 f"exists (select from param where param.run_id = run.id and param.key = {key} "
-                f"and {test(Kind.PARAM, 'param')} offset 0)"
+                f"and {test(Kind.ANY, 'param')} offset 0)"
             )
         case Area.TAG:
             key = sql.bind(asked.key, "text")
@@ -220,7 +212,7 @@ def _of_field(asked: Field, sql: Statement, metric: str, test: Test) -> str:
 
 
 def _of_attribute(attribute: Attribute, sql: Statement, test: Test) -> str:
-    kind, column = ATTRIBUTES[attribute]
+    kind, column = _attribute(attribute)
     match attribute:
         case Attribute.EXPERIMENT:
             return f"(run.experiment_id in ({_experiments(sql, test)})) is true"
@@ -238,10 +230,16 @@ def _experiments(sql: Statement, test: Test) -> str:
     )
 
 
-def _known(columns: dict[str, tuple[Kind, str]], asked: Field) -> tuple[Kind, str]:
+def _known(columns: dict[str, str], asked: Field) -> tuple[Kind, str]:
     if asked.key not in columns:
         raise Invalid(f"there is no field {asked.area.lower()}.{asked.key}", hint=f"one of {', '.join(columns)}")
-    return columns[asked.key]
+    return fields.kind(asked), columns[asked.key]
+
+
+def _attribute(attribute: Attribute) -> tuple[Kind, str]:
+    """Its kind and its column; a status is a text."""
+    kind = fields.kind(Field(Area.ATTRIBUTE, attribute))
+    return Kind.TEXT if kind is Kind.STATUS else kind, ATTRIBUTES[attribute]
 
 
 def _mentioned(words: Sequence[str], sql: Statement) -> str:
@@ -261,22 +259,22 @@ def _unescaped(text: str) -> str:
 
 
 def _present(kind: Kind, column: str) -> str:
-    return f"{column}.type <> 'NULL'" if kind is Kind.PARAM else f"{column} is not null"
+    return f"{column}.type <> 'NULL'" if kind is Kind.ANY else f"{column} is not null"
 
 
 def _compared(kind: Kind, column: str, operator: Operator, value: Literal, sql: Statement) -> str:
     """The comparison with a column; null when that is null."""
     match kind, value:
-        case Kind.PARAM, bool() if operator in EQUAL:
+        case Kind.ANY, bool() if operator in EQUAL:
             return f"({column}.type = 'BOOL' and {column}.text {_sign(operator)} '{str(value).lower()}')"
-        case Kind.PARAM, str() if operator in EQUAL or operator in LIKES:
+        case Kind.ANY, str() if operator in EQUAL or operator in LIKES:
             return f"({column}.type <> 'NULL' and {_text_compared(f'{column}.text', operator, value, sql)})"
-        case Kind.PARAM, str():
+        case Kind.ANY, str():
             return f"({column}.type = 'STRING' and {_text_compared(f'{column}.text', operator, value, sql)})"
         case Kind.FLAG, bool() if operator in EQUAL:
             return f"{column} {_sign(operator)} {sql.bind(value, 'boolean')}"
-        case ((Kind.PARAM | Kind.NUMBER), int() | float()) if not isinstance(value, bool) and operator not in LIKES:
-            number = f"{column}.number" if kind is Kind.PARAM else column
+        case ((Kind.ANY | Kind.NUMBER), int() | float()) if not isinstance(value, bool) and operator not in LIKES:
+            number = f"{column}.number" if kind is Kind.ANY else column
             return _number_compared(number, operator, _float(value), sql)
         case Kind.TEXT, str():
             return _text_compared(column, operator, value, sql)
@@ -335,11 +333,11 @@ def _one_of(kind: Kind, column: str, values: Sequence[Literal], sql: Statement) 
         _compared(kind, column, Operator.EQ, texts[0], Statement(sql.reach))
         among = f"= any ({sql.bind(texts, 'text[]')})"
         of_param = f"({column}.type <> 'NULL' and {column}.text {among})"
-        parts.append(of_param if kind is Kind.PARAM else f"{column} {among}")
+        parts.append(of_param if kind is Kind.ANY else f"{column} {among}")
     if numbers:
         _compared(kind, column, Operator.EQ, numbers[0], Statement(sql.reach))
         known = [number for number in numbers if not math.isnan(number)]
-        number = f"{column}.number" if kind is Kind.PARAM else column
+        number = f"{column}.number" if kind is Kind.ANY else column
         parts.append(f"{number} = any ({sql.bind(known, 'float8[]')})")
     return "(" + (" or ".join(parts) or "false") + ")"
 
@@ -500,7 +498,7 @@ def _of_attributes(
     attribute: Attribute, operator: Operator, values: Sequence[Literal], test: Test, sql: Statement
 ) -> str | None:
     """Runs by a column of theirs that has an index."""
-    kind, column = ATTRIBUTES[attribute]
+    kind, column = _attribute(attribute)
     start = f"select run.id as run_id from run where run.project_id = {sql.projects()} and "
     if attribute is Attribute.CREATED_AT:
         return start + test(kind, column)
@@ -591,7 +589,7 @@ def _cut(text: str) -> str:
 
 
 def _placing_attribute(attribute: Attribute, down: bool) -> Placing:
-    kind, column = ATTRIBUTES[attribute]
+    kind, column = _attribute(attribute)
     match attribute:
         case Attribute.ANCESTOR:
             raise Invalid("a run may have several of these, so they give no order")
@@ -727,7 +725,8 @@ def listed(question: Question, orders: Sequence[Order], span: Span, plan: Plan) 
     names = [f"place.c{index}" for index in range(len(columns))]
     union = " union all ".join(f"({branch})" for branch in branches)
     sql.text = (
-        f"select {RUN_COLUMNS}, {', '.join(f'{name}::text as c{index}' for index, name in enumerate(names))}, is_end "
+        f"select {', '.join(f'run.{name}' for name in RUN_COLUMNS)}, "
+        f"{', '.join(f'{name}::text as c{index}' for index, name in enumerate(names))}, is_end "
         f"from (select * from ({union}) as place order by {_ordered(names, columns, span)} "
         f"limit {sql.bind(span.limit, 'bigint')}) as place "
         f"{_run(names[-1])} "
@@ -736,18 +735,27 @@ def listed(question: Question, orders: Sequence[Order], span: Span, plan: Plan) 
     return _with_live(question, sql)
 
 
-def probed(question: Question, most: int) -> tuple[Statement, list[int]]:
-    """How many runs, at most so many, the sets of some conditions have; and which conditions these are."""
+def position(row: asyncpg.Record) -> Position:
+    """The place of a row of `listed`."""
+    return tuple(row)[len(RUN_COLUMNS) : -1]
+
+
+def indexed(question: Question) -> list[int]:
+    """The places of the conditions whose sets an index gives."""
+    spare = Statement(question.reach)
+    return [place for place, one in enumerate(question.conditions) if runs_of(one, spare) is not None]
+
+
+def probed(question: Question, places: Sequence[int], most: int) -> Statement:
+    """How many runs, at most so many, each of these sets has."""
     sql = Statement(question.reach)
-    places, parts = [], []
-    for place, condition in enumerate(question.conditions):
-        rows = runs_of(condition, sql)
-        if rows is not None:
-            places.append(place)
-            few = f"select from ({rows}) as run limit {sql.bind(most, 'bigint')}"
-            parts.append(f"(select count(*) from ({few}) as few)")
+    limit = sql.bind(most, "bigint")
+    parts = []
+    for place in places:
+        rows = runs_of(question.conditions[place], sql)
+        parts.append(f"(select count(*) from (select from ({rows}) as run limit {limit}) as few)")
     sql.text = f"select {', '.join(parts)}"
-    return sql, places
+    return sql
 
 
 def sampled(question: Question, runs: int) -> Statement:

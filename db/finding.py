@@ -1,6 +1,6 @@
 """Finding runs: which plan answers a question. What Postgres cannot estimate is counted before, as far as needed."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import takewhile
@@ -15,14 +15,15 @@ from db.conditions import Area, Attribute, Comparison, Condition, Field, Operato
 from db.filters import Live, Plan, Question, Reach, Span, Statement
 from db.pool import Connection, Pool
 
-PROBED_MAX: Final = 12_000  # runs of a condition that are counted
-FEW: Final = 1_000  # so many are looked at one after the other and sorted, whatever the order
-SORTED: Final = 2_000  # so many are sorted sooner than all are walked through
-SAMPLED: Final = 100  # runs that tell about how many a condition has
-READ_US: Final = 0.25  # to read a run of a set into a hash table
-LOOKED_UP_US: Final = 4.0  # to look something up of a run
 TRIED: Final = 500  # runs that are looked at in the order of an index before anything is counted
-WALKED_MAX: Final = 5_000  # and when these promise enough among so many, so many are
+SAMPLED: Final = 60  # runs that tell about how many a condition has
+PROBED_MAX: Final = 12_000  # runs of a condition that are counted
+RARER: Final = 3  # who has so many times as many as another is not begun with, and not counted
+SORTED: Final = 2_000  # so many are sorted sooner than all are walked through
+WALKED_US: Final = 0.8  # to come to a run in the order of an index
+READ_US: Final = 0.4  # to read a run of a set into a hash table
+AMONG_US: Final = 0.2  # to ask whether a run is in one
+SHOWN_US: Final = 10.0  # to read the row of a run and sort it
 
 # Every statement here says itself how it wants to be run. What is left open is taken as if the tables were large.
 BEGIN: Final = """
@@ -72,8 +73,8 @@ async def count(conn: Connection, question: Question) -> int:
     """How many runs there are to find."""
     plan = Plan()
     if question.conditions and not await _are_few(conn, question.reach):
-        question, sizes, shares = await _measured(conn, question)
-        plan = _looking(sizes, shares)
+        question, shares = await _sampled(conn, question)
+        plan, _ = _looking(question, shares, await _sizes(conn, question, shares))
     [row] = await _fetch(conn, filters.counted(question, plan))
     return int(row[0])
 
@@ -85,30 +86,58 @@ async def page(conn: Connection, question: Question, orders: Sequence[Order], sp
         return await _listed(conn, question, orders, span, Plan(is_walk=is_walkable))
     if await _are_few(conn, question.reach):
         return await _listed(conn, question, orders, span, Plan())
-    tried: list[asyncpg.Record] = []
-    if is_walkable:
-        tried = await _listed(conn, question, orders, span, Plan(is_walk=True, most=TRIED))
-        if len(tried) == span.limit:
-            return tried
-    question, sizes, shares = await _measured(conn, question)
-    hits = prod(shares) * max((size / shares[place] for place, size in sizes.items()), default=inf)  # at least
-    if is_walkable and min(sizes.values(), default=PROBED_MAX) == PROBED_MAX and hits > SORTED:
+    question, shares = await _sampled(conn, question)
+    if not is_walkable:
+        plan, _ = _looking(question, shares, await _sizes(conn, question, shares))
+        return await _listed(conn, question, orders, span, plan)
+    return await _walked(conn, question, shares, orders, span)
+
+
+async def _walked(
+    conn: Connection, question: Question, shares: Sequence[float], orders: Sequence[Order], span: Span
+) -> list[asyncpg.Record]:
+    """What `page` gives, when an index has the order: the first are tried, and what comes of it says how to go on."""
+    tried, is_all = await _first(conn, question, orders, span, Plan(is_walk=True, most=TRIED))
+    if is_all:
+        return tried
+    sizes = await _sizes(conn, question, shares)
+    runs = max((size / shares[place] for place, size in sizes.items()), default=inf)  # at least
+    if min(sizes.values(), default=PROBED_MAX) >= PROBED_MAX and runs * prod(shares) > SORTED:
         others = tuple(place for place in range(len(shares)) if place not in sizes)
         return await _listed(conn, question, orders, span, Plan(sets=tuple(sizes), parts=others, is_walk=True))
-    if min(sizes.values(), default=0) > FEW and len(tried) * WALKED_MAX >= 2 * span.limit * TRIED:
-        small = tuple(place for place, size in sizes.items() if size < PROBED_MAX)
-        rows = await _listed(conn, question, orders, span, Plan(sets=small, is_walk=True, most=WALKED_MAX))
-        if len(rows) == span.limit:
-            return rows
-    return await _listed(conn, question, orders, span, _looking(sizes, shares))
+    look, look_us = _looking(question, shares, sizes)
+    if tried:
+        far = (span.limit - len(tried)) * TRIED / len(tried)
+        walk, walk_us = _walking(question, shares, sizes, far)
+        if walk_us < look_us:
+            most = int(far * look_us / walk_us)  # in vain, it takes as long again
+            more, is_all = await _first(conn, question, orders, _behind(span, tried), replace(walk, most=most))
+            if is_all:
+                return [*more, *tried] if span.is_backward else [*tried, *more]
+    return await _listed(conn, question, orders, span, look)
+
+
+def _behind(span: Span, found: Sequence[asyncpg.Record]) -> Span:
+    """What is left of the span behind those that were found first."""
+    limit = span.limit - len(found)
+    if span.is_backward:
+        return replace(span, limit=limit, before=filters.position(found[0]))
+    return replace(span, limit=limit, after=filters.position(found[-1]))
 
 
 async def _listed(
     conn: Connection, question: Question, orders: Sequence[Order], span: Span, plan: Plan
 ) -> list[asyncpg.Record]:
+    return (await _first(conn, question, orders, span, plan))[0]
+
+
+async def _first(
+    conn: Connection, question: Question, orders: Sequence[Order], span: Span, plan: Plan
+) -> tuple[list[asyncpg.Record], bool]:
+    """Those of the span that the plan finds, and whether there are no others."""
     rows = await _fetch(conn, filters.listed(question, orders, span, plan))
     known = list(takewhile(lambda row: not row["is_end"], rows))
-    return known[::-1] if span.is_backward else known
+    return known[::-1] if span.is_backward else known, len(known) == len(rows)
 
 
 SIZE = """
@@ -121,33 +150,72 @@ async def _are_few(conn: Connection, reach: Reach) -> bool:
     return int(await conn.fetchval(SIZE, reach.projects, TRIED + 1)) <= TRIED
 
 
-async def _measured(conn: Connection, question: Question) -> tuple[Question, dict[int, int], list[float]]:
-    """The question with its conditions in a good order, by place how many runs up to `PROBED_MAX` those have that an
-    index serves, and the share of all runs that each has.
-    """
+async def _sampled(conn: Connection, question: Question) -> tuple[Question, list[float]]:
+    """The question with its conditions in a good order, and the share of all runs that each has."""
     [row] = await _fetch(conn, filters.sampled(question, SAMPLED))
     shares = [(hits + 1) / (row[0] + 2) for hits in row[1:]]
     costs = [filters.cost(one) / (1 - share) for one, share in zip(question.conditions, shares, strict=True)]
     order = sorted(range(len(costs)), key=lambda place: costs[place])
     question = replace(question, conditions=tuple(question.conditions[place] for place in order))
-    sql, places = filters.probed(question, PROBED_MAX)
-    sizes = dict(zip(places, (await _fetch(conn, sql))[0], strict=True)) if places else {}
-    return question, sizes, [shares[place] for place in order]
+    return question, [shares[place] for place in order]
 
 
-def _looking(sizes: dict[int, int], shares: Sequence[float]) -> Plan:
-    """Begin with the smallest set; of the others read those whole that are read sooner than looked up."""
+async def _sizes(conn: Connection, question: Question, shares: Sequence[float]) -> dict[int, float]:
+    """By place about how many runs the conditions have that an index serves; up to `PROBED_MAX` are counted.
+
+    What is not counted is taken for as many at least: a sample tells little of how rare the rarest is.
+    """
+    places = filters.indexed(question)
+    if not places:
+        return {}
+    rarest = min(shares[place] for place in places)
+    counted = [place for place in places if shares[place] <= rarest * RARER]
+    [row] = await _fetch(conn, filters.probed(question, counted, PROBED_MAX))
+    counts: dict[int, int] = dict(zip(counted, row, strict=True))
+    runs = max(size / shares[place] for place, size in counts.items())
+    exact = {place: size for place, size in counts.items() if size < PROBED_MAX}
+    return {place: exact.get(place, max(PROBED_MAX, runs * shares[place])) for place in places}
+
+
+def _looking(question: Question, shares: Sequence[float], sizes: Mapping[int, float]) -> tuple[Plan, float]:
+    """The plan that begins with the smallest set, and about how many microseconds it takes."""
     if not sizes:
-        return Plan(parts=tuple(range(len(shares))))
-    runs = max(size / shares[place] for place, size in sizes.items())
-    expected = {place: size if size < PROBED_MAX else max(size, runs * shares[place]) for place, size in sizes.items()}
-    start = min(expected, key=lambda place: expected[place])
-    left = expected[start]
-    read = []
-    for place, share in enumerate(shares):
+        return Plan(parts=tuple(range(len(shares)))), inf
+    start = min(sizes, key=lambda place: sizes[place])
+    plan, us = _asking(question, shares, sizes, sizes[start], start)
+    found = sizes[start] / shares[start] * prod(shares)
+    return replace(plan, start=start), sizes[start] * READ_US + us + found * SHOWN_US
+
+
+def _walking(
+    question: Question, shares: Sequence[float], sizes: Mapping[int, float], runs: float
+) -> tuple[Plan, float]:
+    """The plan that looks at so many runs in the order of an index, and about how many microseconds it takes."""
+    plan, us = _asking(question, shares, sizes, runs)
+    return replace(plan, is_walk=True), runs * WALKED_US + us
+
+
+def _asking(
+    question: Question,
+    shares: Sequence[float],
+    sizes: Mapping[int, float],
+    runs: float,
+    start: int | None = None,
+) -> tuple[Plan, float]:
+    """How so many runs, of which the condition at `start` holds, are asked for the others, and about how long it takes.
+
+    Those sets are read whole that are read sooner than looked up.
+    """
+    all_runs = max((size / shares[place] for place, size in sizes.items()), default=inf)
+    read: list[int] = []
+    us = 0.0
+    for place, (condition, share) in enumerate(zip(question.conditions, shares, strict=True)):
         if place != start:
-            if expected.get(place, runs) * READ_US < left * LOOKED_UP_US:
+            reading_us = sizes.get(place, all_runs) * READ_US + runs * AMONG_US
+            looking_up_us = runs * filters.cost(condition)
+            if reading_us < looking_up_us:
                 read.append(place)
-            left *= share
-    sets = tuple(place for place in read if place in expected)
-    return Plan(start, sets, parts=tuple(place for place in read if place not in expected))
+            us += min(reading_us, looking_up_us)
+            runs *= share
+    sets = tuple(place for place in read if place in sizes)
+    return Plan(sets=sets, parts=tuple(place for place in read if place not in sizes)), us

@@ -126,19 +126,26 @@ def _json(value: Any, path: str) -> str:
     return texts.value(text, path)
 
 
+# A row for each run: keys hold no line break and texts no NUL.
 PAGES = """
-    select run.id as run_id, of_run.key, of_run.type, of_run.text, of_run.number, of_run.attempt
+    select run.id, of_run.keys, of_run.types, of_run.texts, of_run.numbers, of_run.attempts
     from run
     cross join lateral (
-        select key, type, text, number, attempt
-        from param
-        where run_id = run.id
-            and starts_with(key, $5)
-            and ($6::text is null or key collate "C" > $6)
-        order by key collate "C"
-        limit $7
+        select string_agg(key, E'\\n') as keys, string_agg(type, E'\\n') as types,
+            string_agg(textsend(text), '\\x00'::bytea) as texts, array_agg(number) as numbers,
+            array_agg(attempt) as attempts
+        from (
+            select key, type, text, number, attempt
+            from param
+            where run_id = run.id
+                and ($5 = '' or starts_with(key, $5))
+                and ($6::text is null or key collate "C" > $6)
+            order by key collate "C"
+            limit $7
+        ) as first
     ) as of_run
     where run.id = any ($1::uuid[]) and is_visible(run.project_id, run.created_by, $2, $3, $4)
+        and of_run.keys is not null
 """
 
 
@@ -148,7 +155,9 @@ async def pages(
     """The params of each run whose keys begin with `prefix`, by key, strictly after the key `after`."""
     found: dict[UUID, list[Param]] = {run_id: [] for run_id in run_ids}
     for row in await conn.fetch(PAGES, run_ids, *scope.sight, prefix, after, limit):
-        found[row["run_id"]].append(_param(row))
+        run_id, keys, types, values, numbers, attempts = row
+        typed = map(TYPES.__getitem__, types.split("\n"))
+        found[run_id] = list(map(Param, keys.split("\n"), typed, values.decode().split("\0"), numbers, attempts))
     return found
 
 

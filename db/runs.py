@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from db import access, attempts, conditions, experiments, finding, params, projects
+from db import access, attempts, conditions, experiments, filters, finding, params, projects
 from db.access import Action, Scope
 from db.attempts import Environment, RunStatus, Source
 from db.conditions import NEWEST_FIRST, All, Area, Attribute, Condition, Field, OneOf, Order
@@ -20,7 +20,6 @@ from db.filters import Position, Span
 from db.params import Param
 from db.pool import Conn, Connection, Pool
 
-RUN_COLUMNS: Final = 13  # what every statement here says of a run
 DEPTH_MAX: Final = 32
 
 
@@ -165,7 +164,7 @@ async def page(
     async with finding.one_view(pool) as conn:
         question = await finding.question(conn, scope, reach, selection.conditions(), orders)
         rows = await finding.page(conn, question, orders, span)
-    return [Placed(_run(row), tuple(row)[RUN_COLUMNS:-1]) for row in rows]
+    return [Placed(_run(row), filters.position(row)) for row in rows]
 
 
 async def first(

@@ -10,7 +10,7 @@ import pytest
 from graphql import build_schema, parse, validate
 
 from db.quantiles import two_sided
-from tests.api.test_compare import log
+from tests.api.test_compare import by, compare, log
 from tests.conftest import Client, new_id
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +116,58 @@ async def test_runs_are_columns_in_the_order_asked(client: Client) -> None:
         (True, True), (False, False), (False, True), (False, False)
     )  # fmt: skip
     assert found["totalCount"] == 2
+
+
+NESTED = """
+    query ($select: RunSelection!) {
+      runs(select: $select) { nodes { id params { nodes { key type value attempt } } } }
+    }
+"""
+
+
+async def test_every_value_stays_with_its_run_and_key(client: Client) -> None:
+    """Values that are empty or hold what separates others, keys that few have, runs that have none."""
+    values: list[dict[str, Any]] = [
+        {"a": "", "b": "one\ntwo", "c": 1},
+        {},
+        {"b": "\x01", "é": "ü\u2028"},
+        {"a": "\n", "b": "", "c": "1"},
+        {"c": None, "d": [1, {"x": ""}]},
+        {"a": "", "b": "two\n", "c": 3},
+    ]
+    run_ids = [
+        await client.create_run(
+            params=[{"key": key, "value": value} for key, value in of_run.items()],
+            tags=[{"key": key, "value": value} for key, value in of_run.items() if isinstance(value, str)],
+        )
+        for of_run in values
+    ]
+    keys = ["a", "b", "c", "d", "é"]
+
+    asked = [column("PARAM", key) for key in keys] + [column("TAG", key) for key in keys]
+    found = await frame(client, asked, select={"runIds": run_ids})
+    for shown in found["columns"]:
+        expected = dict(zip(run_ids, (of_run.get(shown["key"]) for of_run in values), strict=True))
+        if shown["area"] == "TAG":
+            expected = {run_id: value if isinstance(value, str) else None for run_id, value in expected.items()}
+        assert dict(zip(found["ids"], shown["cells"], strict=True)) == expected
+
+    for params in (
+        by((await compare(client, *run_ids))["params"]),
+        by((await compare(client, *run_ids[:1]))["params"]),
+    ):
+        for key, shown in params.items():
+            expected_values = [of_run.get(key) for of_run in values]
+            assert shown["values"] == expected_values[: len(shown["values"])]
+
+    nodes = (await client.ask(NESTED, select={"runIds": run_ids}))["runs"]["nodes"]
+    answered = {
+        node["id"]: [(one["key"], one["value"], one["attempt"]) for one in node["params"]["nodes"]] for node in nodes
+    }
+    assert answered == {
+        run_id: [(key, of_run[key], 1) for key in sorted(of_run)]
+        for run_id, of_run in zip(run_ids, values, strict=True)
+    }
 
 
 async def test_frames_are_paged_and_ordered(client: Client) -> None:

@@ -3,17 +3,20 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from benchmarks import store, trainings
-from db import standings
-from db.access import Role
-from db.conditions import All, Area, Condition, Field, Not, Order, Stat
+from db import filter_texts, filters, finding, runs, standings
+from db.access import Role, Scope
+from db.conditions import NEWEST_FIRST, All, Area, Condition, Field, Not, Order, Stat
 from db.filter_texts import to_text
+from db.filters import Plan, Question, Span, Statement
 from db.pool import Pool
+from db.runs import Placed
 from tests.conftest import Client, People, Server
 from tests.finding.naive import NaiveRun, holds, ordered
 from tests.finding.randomly import Randomly, typed_order
@@ -95,16 +98,16 @@ async def test_every_plan_finds_the_same(admin: Client, pool: Pool) -> None:
     assert url is not None
     made = [trainings.training(admin.project, number) for number in range(RUNS)]
     await store.fill_with(url, admin.project, made)
-    runs: dict[UUID, NaiveRun] = {}
+    known: dict[UUID, NaiveRun] = {}
     for one in made:
-        runs[one.id] = imagined(one, admin.project, runs)
+        known[one.id] = imagined(one, admin.project, known)
     experiments = await pool.fetch(
         "select experiment.* from experiment join project on project.id = project_id where project.name = $1",
         admin.project,
     )
-    for run in runs.values():
+    for run in known.values():
         run.experiment_id = next(row["id"] for row in experiments if row["name"] == run.experiment)
-    chance, randomly = random.Random(7), Randomly(7, list(runs.values()), {})
+    chance, randomly = random.Random(7), Randomly(7, list(known.values()), {})
     fields = [
         *(Field(Area.METRIC, key, stat) for key in ("loss", "val_acc") for stat in (Stat.LAST, Stat.MIN, Stat.MAX)),
         *(Field(Area.PARAM, key) for key in ("lr", "patience", "layers", "momentum", "warmup_steps")),
@@ -114,7 +117,7 @@ async def test_every_plan_finds_the_same(admin: Client, pool: Pool) -> None:
     differences = []
 
     async def check(condition: Condition, orders: Sequence[Order]) -> None:
-        found = ordered([run for run in runs.values() if holds(condition, run, {})], orders, {})
+        found = ordered([run for run in known.values() if holds(condition, run, {})], orders, {})
         expected = [str(run.id) for run in found]
         asked = {
             "select": {"projectId": str(experiments[0]["project_id"]), "where": to_text(condition)},
@@ -148,6 +151,57 @@ async def test_every_plan_finds_the_same(admin: Client, pool: Pool) -> None:
     for field in fields:  # nearly all, to the end of each order
         await check(Not(randomly.condition(depth=0)), [Order(field, chance.random() < 0.5)])
     assert differences == []
+
+
+BY_ACC: Sequence[Order] = (Order(Field(Area.METRIC, "val_acc"), is_descending=True),)
+
+
+@pytest.mark.parametrize("orders", [NEWEST_FIRST, BY_ACC])
+async def test_a_walk_goes_on_from_what_was_tried(
+    admin: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch, orders: Sequence[Order]
+) -> None:
+    """Forwards and backwards, to the end or until it is given up, whether runs log right now or not."""
+    url = admin.server.settings.database_url
+    assert url is not None
+    await store.fill_with(url, admin.project, [trainings.training(admin.project, number) for number in range(400)])
+    project_id = await pool.fetchval("select id from project where name = $1", admin.project)
+    scope = Scope(uuid4(), "viewer", False, {project_id: Role.VIEWER})
+    plans: list[Plan] = []
+    listed = filters.listed
+
+    def noted(question: Question, orders: Sequence[Order], span: Span, plan: Plan) -> Statement:
+        plans.append(plan)
+        return listed(question, orders, span, plan)
+
+    monkeypatch.setattr(filters, "listed", noted)
+
+    async def check(text: str) -> None:
+        selection = runs.Selection(project_id=project_id, condition=filter_texts.parse(text, "where"))
+        monkeypatch.setattr(finding, "TRIED", 1_000)  # so that all are looked at
+        every = [placed async for placed in in_pages(selection, 500)]
+        monkeypatch.setattr(finding, "TRIED", 30)
+        for step in (7, 25):
+            assert [placed async for placed in in_pages(selection, step)] == every
+            assert [placed async for placed in in_pages(selection, step, is_backward=True)] == every[::-1]
+
+    async def in_pages(selection: runs.Selection, limit: int, *, is_backward: bool = False) -> AsyncIterator[Placed]:
+        span = Span(limit, is_backward=is_backward)
+        while found := await runs.page(pool, scope, selection, orders, span=span):
+            for placed in reversed(found) if is_backward else found:
+                yield placed
+            end = found[0 if is_backward else -1].position
+            span = replace(span, before=end) if is_backward else replace(span, after=end)
+
+    for text in ("tags.team = 'a'", "tags.team = 'a' AND params.lr < 0.01", "NOT tags.team = 'a' AND 'warmup'"):
+        await check(text)
+    run_id = await admin.create_run(tags=[{"key": "team", "value": "a"}], params=[{"key": "lr", "value": 0.001}])
+    point = {"key": "val_acc", "step": 0, "value": 0.5}
+    await admin.ask(LOG, input={"runId": run_id, "points": [point]})
+    await check("tags.team = 'a' AND params.lr < 0.01 AND metrics.val_acc > 0.1")
+    walks = [plan.most for plan in plans if plan.is_walk and plan.most not in (None, 30)]
+    looks = [plan for plan in plans if plan.start is not None]
+    assert walks
+    assert looks
 
 
 @pytest.mark.parametrize("order", [None, LAST_OF, {**LAST_OF, "descending": True}])

@@ -478,8 +478,3 @@ def test_a_handler_of_sigterm_that_the_program_has_is_left_alone(standin: StandI
 
     assert done.returncode == 0, done.stderr
     assert standin.only_run.status == "FINISHED"
-
-
-def test_notebooks_show_a_link(standin: StandIn) -> None:
-    with runstone.start_run(name="<b>bold") as run:
-        assert run._repr_html_() == f'run <a href="{run.url}" target="_blank">&lt;b&gt;bold</a>'
