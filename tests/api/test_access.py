@@ -405,13 +405,24 @@ async def test_logs_hold_no_secrets(client: Client, server: Server) -> None:
 
 async def test_every_route_asks_who_it_is(server: Server) -> None:
     """Anonymous requests reach only what is listed here."""
-    public = {("GET", path) for path in ("/", "/healthz", "/readyz", "/graphiql", "/r/{id:uuid}")}
+    pages = {
+        "/",
+        "/e/{experiment:path}",
+        "/compare",
+        "/compare/{tab:path}",
+        "/r/{id:uuid}",
+        "/r/{id:uuid}/{tab:path}",
+        "/v/{id:uuid}",
+        "/settings",
+        "/settings/{tab:path}",
+        "/graphiql",
+        "/assets",
+    }
+    public = {("GET", path) for path in {*pages, "/healthz", "/readyz"}}
     from api.app import routes
 
     for route in routes(server.settings):
         path = getattr(route, "path", "")
-        if path == "/assets":  # the built page: the same for everybody
-            continue
         if isinstance(route, WebSocketRoute):  # asks after the handshake: see test_live
             continue
         for method in getattr(route, "methods", None) or {"GET"}:
