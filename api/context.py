@@ -71,6 +71,9 @@ class Loaders:
         async def load_experiments(ids: Sequence[UUID]) -> list[experiments.Experiment | None]:
             return await experiments.by_ids(pool, scope, ids)
 
+        async def load_overviews(ids: Sequence[UUID]) -> list[experiments.Overview]:
+            return await experiments.overviews(pool, scope, ids)
+
         async def load_runs(ids: Sequence[UUID]) -> list[runs.Run | None]:
             return await runs.by_ids(pool, scope, ids)
 
@@ -128,6 +131,7 @@ class Loaders:
         self.account = DataLoader(load_accounts)
         self.project = DataLoader(load_projects)
         self.experiment = DataLoader(load_experiments)
+        self.overview = DataLoader(load_overviews)
         self.run = DataLoader(load_runs)
         self.descendants = DataLoader(load_descendants)
         self.param_pages = DataLoader(load_param_pages)

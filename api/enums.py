@@ -13,6 +13,7 @@ from db.comparisons import PackageChange
 from db.conditions import Area, Stat
 from db.errors import Code
 from db.events import EventKind
+from db.experiments import ExperimentOrder
 from db.exports import ExportFailureReason, ExportState, ExportTable
 from db.facets import Kind
 from db.goals import Goal
@@ -49,6 +50,13 @@ def describe_all() -> None:
         FAILED="It ended with an error.",
         KILLED="It was stopped by someone.",
         LOST="Its heartbeat stopped. It comes back with the next heartbeat, or is resumed.",
+    )
+    describe(
+        ExperimentOrder,
+        "ExperimentOrder",
+        "How experiments are listed.",
+        NAME="By name.",
+        ACTIVITY="The one whose runs were heard of last first; one without runs by when it was made.",
     )
     describe(
         FinalStatus,

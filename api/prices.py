@@ -104,6 +104,10 @@ PRICES: Final[Mapping[str, Price]] = {
     "Viewer.memberships": Price(STATEMENT, usual(20)),
     "Project.metricGoals": Price(STATEMENT, usual(10)),
     "Project.metricGoalHistory": Price(STATEMENT, usual(50)),
+    # experiments, of each of which all runs are counted
+    "Experiment.runCount": Price(STATEMENT),
+    "Experiment.statusCounts": Price(STATEMENT, usual(3)),
+    "Experiment.lastActivityAt": Price(STATEMENT),
     # runs
     "Query.runs": Price(2_000, page=FIRST_OR_LAST),
     "Experiment.runs": Price(2_000, page=FIRST_OR_LAST),
