@@ -182,14 +182,13 @@ class ExperimentQuery:
         ] = None,
         name: Annotated[str | None, strawberry.argument(description="Its name there.")] = None,
     ) -> Experiment | None:
-        context = info.context
+        context, row = info.context, None
         if id is not None:
             row = await found(context.loaders.experiment, id)
         elif project_id is None or name is None:
             raise errors.Invalid("neither an id nor a project and a name are given", path="id", hint="give one of them")
-        else:
-            of_project = ids.find(project_id)
-            row = of_project and await experiments.by_name(context.pool, context.scope, of_project, name)
+        elif of_project := ids.find(project_id):
+            row = await experiments.by_name(context.pool, context.scope, of_project, name)
         return Experiment.from_row(row) if row else None
 
 
