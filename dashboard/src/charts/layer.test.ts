@@ -16,7 +16,7 @@ function picture(raster: Raster): string[] {
   const { width, height } = raster;
   const counts = countsOf(raster);
   return Array.from({ length: height }, (_, row) =>
-    Array.from({ length: width }, (_, column) => counts[column * height + row] || ".").join(""),
+    Array.from({ length: width }, (_, column) => counts[row * width + column] || ".").join(""),
   );
 }
 

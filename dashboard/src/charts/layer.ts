@@ -12,19 +12,19 @@ export interface ToPixels {
   isLog: boolean;
 }
 
-/** Spans of lines, column by column. */
+/** Up to 32,767 lines, as the vertical spans that they have in each column of pixels. */
 export interface Raster {
   width: number;
   height: number;
-  /** At `column * (height + 1) + row` how many more spans begin than have ended there; row 0 is at the top. */
-  ends: Int32Array;
+  /** At `row * width + column` how many more spans begin than have ended just above; row 0 is at the top. */
+  ends: Int16Array;
   /** The span of the line that is being added, in each column; empty where `tops` is greater. */
   tops: Float64Array;
   bottoms: Float64Array;
 }
 
 export function newRaster(width: number, height: number): Raster {
-  const ends = new Int32Array(width * (height + 1));
+  const ends = new Int16Array(width * (height + 1));
   return { width, height, ends, tops: new Float64Array(width), bottoms: new Float64Array(width) };
 }
 
@@ -55,49 +55,59 @@ export function addLine(raster: Raster, columns: Float64Array, rows: Float64Arra
 }
 
 /** Widen the spans of the columns that a straight line goes through. */
-function traceSegment({ width, tops, bottoms }: Raster, x0: number, y0: number, x1: number, y1: number): void {
+function traceSegment(raster: Raster, x0: number, y0: number, x1: number, y1: number): void {
+  const { width } = raster;
   if (x1 < 0 || x0 >= width) {
     return;
   }
   const slope = x1 > x0 ? (y1 - y0) / (x1 - x0) : 0;
-  const last = Math.min(width - 1, Math.floor(x1));
-  let column = Math.max(0, Math.floor(x0));
+  const first = x0 > 0 ? x0 | 0 : 0;
+  const last = x1 < width ? x1 | 0 : width;
   let y = x0 < 0 ? y0 - slope * x0 : y0;
-  for (; column <= last; column += 1) {
-    const next = column + 1 <= x1 ? y0 + slope * (column + 1 - x0) : y1;
-    const top = y < next ? y : next;
-    const bottom = y < next ? next : y;
-    if (top < tops[column]!) {
-      tops[column] = top;
-    }
-    if (bottom > bottoms[column]!) {
-      bottoms[column] = bottom;
-    }
-    y = next;
+  let edge = y0 + slope * (first + 1 - x0);
+  for (let column = first; column < last; column += 1) {
+    widen(raster, column, y, edge);
+    y = edge;
+    edge += slope;
+  }
+  if (last < width) {
+    widen(raster, last, y, y1);
+  }
+}
+
+function widen({ tops, bottoms }: Raster, column: number, y0: number, y1: number): void {
+  const top = y0 < y1 ? y0 : y1;
+  const bottom = y0 < y1 ? y1 : y0;
+  if (top < tops[column]!) {
+    tops[column] = top;
+  }
+  if (bottom > bottoms[column]!) {
+    bottoms[column] = bottom;
   }
 }
 
 /** Note where the spans of the line begin and end. */
 function closeSpans({ width, height, ends, tops, bottoms }: Raster): void {
-  for (let column = 0, at = 0; column < width; column += 1, at += height + 1) {
-    const first = Math.max(0, Math.floor(tops[column]!));
-    const last = Math.min(height - 1, Math.floor(bottoms[column]!));
-    if (first <= last) {
-      ends[at + first]! += 1;
-      ends[at + last + 1]! -= 1;
+  for (let column = 0; column < width; column += 1) {
+    const top = tops[column]!;
+    const bottom = bottoms[column]!;
+    if (top < height && bottom >= 0) {
+      const first = top > 0 ? top | 0 : 0;
+      const last = bottom < height ? bottom | 0 : height - 1;
+      ends[first * width + column]! += 1;
+      ends[(last + 1) * width + column]! -= 1;
     }
   }
 }
 
-/** How many lines touch each pixel, at `column * height + row`. */
+/** How many lines touch each pixel, row by row. */
 export function countsOf({ width, height, ends }: Raster): Uint16Array {
   const counts = new Uint16Array(width * height);
-  for (let column = 0, from = 0, to = 0; column < width; column += 1, from += 1) {
-    let count = 0;
-    for (let row = 0; row < height; row += 1, from += 1, to += 1) {
-      count += ends[from]!;
-      counts[to] = count;
-    }
+  for (let i = 0; i < width; i += 1) {
+    counts[i] = ends[i]!;
+  }
+  for (let i = width; i < counts.length; i += 1) {
+    counts[i] = counts[i - width]! + ends[i]!;
   }
   return counts;
 }
@@ -127,21 +137,15 @@ export function rampColours({ few, many, faint }: Ramp, most: number): Uint32Arr
 
 /** The raster as the pixels of an image, row by row. The rarest and the commonest count span the ramp. */
 export function pixelsOf(raster: Raster, ramp: Ramp): Uint8ClampedArray<ArrayBuffer> {
-  const { width, height } = raster;
   const counts = countsOf(raster);
   let most = 0;
   for (let i = 0; i < counts.length; i += 1) {
     most = counts[i]! > most ? counts[i]! : most;
   }
   const colours = rampColours(ramp, most);
-  const pixels = new Uint32Array(width * height);
-  for (let column = 0; column < width; column += 1) {
-    for (let row = 0, from = column * height, to = column; row < height; row += 1, from += 1, to += width) {
-      const count = counts[from]!;
-      if (count > 0) {
-        pixels[to] = colours[count]!;
-      }
-    }
+  const pixels = new Uint32Array(counts.length);
+  for (let i = 0; i < counts.length; i += 1) {
+    pixels[i] = colours[counts[i]!]!;
   }
   return new Uint8ClampedArray(pixels.buffer);
 }
