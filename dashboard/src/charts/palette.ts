@@ -1,3 +1,5 @@
+import type { Theme } from "../state/url";
+
 /*
  * The colours of lines. Eight hues that stay apart for people who see colours differently, times three dashes; a run
  * takes the place that its position in the selection gives it, and from the 25th on it is grey.
@@ -25,7 +27,7 @@ export interface Palette {
   background: string;
 }
 
-export const LIGHT_PALETTE: Palette = {
+const LIGHT_PALETTE: Palette = {
   isDark: false,
   grey: "#8c96a1",
   text: "#1b1f24",
@@ -34,7 +36,7 @@ export const LIGHT_PALETTE: Palette = {
   background: "#ffffff",
 };
 
-export const DARK_PALETTE: Palette = {
+const DARK_PALETTE: Palette = {
   isDark: true,
   grey: "#6b7683",
   text: "#e6edf3",
@@ -42,6 +44,10 @@ export const DARK_PALETTE: Palette = {
   grid: "#212830",
   background: "#0f1318",
 };
+
+export function paletteOf(theme: Theme): Palette {
+  return theme === "dark" ? DARK_PALETTE : LIGHT_PALETTE;
+}
 
 /** How the line in this slot looks; null is a line without one. */
 export function lineStyle(slot: number | null, palette: Palette): LineStyle {

@@ -1,5 +1,4 @@
-/** Two ends, the lower first. */
-export type Range = readonly [from: number, to: number];
+import type { Range } from "../state/url";
 
 /** From the least to the greatest finite value (above zero for a logarithmic axis); null when there is none. */
 export function extent(columns: Iterable<ArrayLike<number>>, isLog = false): Range | null {

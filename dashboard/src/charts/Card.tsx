@@ -1,0 +1,148 @@
+import { type ReactNode, useMemo, useRef, useState } from "react";
+import type { Range, View as UrlView } from "../state/url";
+import styles from "./charts.module.css";
+import { type Drawing, valueRange } from "./drawing";
+import { drawingOf, type Frame, type Look } from "./frames";
+import { useHovered } from "./hover";
+import { valueAt } from "./nearest";
+import { counted, shortValue } from "./numbers";
+import type { Palette } from "./palette";
+import { pictureOf, saveFile } from "./picture";
+import type { View } from "./plot";
+import { PlotView } from "./PlotView";
+import { padded } from "./ranges";
+import { chartSummary, oddity } from "./summary";
+import { Swatch } from "./Swatch";
+import { Tooltip } from "./Tooltip";
+import { ValueTable } from "./ValueTable";
+import { xKindOf, xText } from "./xaxis";
+
+interface Props {
+  metric: string;
+  /** null while it is on its way. */
+  frame: Frame | null;
+  view: UrlView;
+  look: Look;
+  palette: Palette;
+  /** What a line is: a run or a group. */
+  noun: string;
+  onZoom: (range: Range | null) => void;
+  /** Save what was logged as a file. */
+  onExport: (frame: Frame) => void;
+  /** Links and buttons beside those of every chart. */
+  children?: ReactNode;
+}
+
+/** The chart of one metric, with its values as a table, as a picture and as a file. */
+export function Card({ metric, frame, view, look, palette, noun, onZoom, onExport, children }: Props) {
+  const [isTable, setTable] = useState(false);
+  const body = useRef<HTMLDivElement>(null);
+  const drawing = useMemo(() => (frame === null ? null : drawingOf(frame, look)), [frame, look]);
+  const plotView = useMemo(() => drawing && plotViewOf(drawing, view, palette), [drawing, view, palette]);
+
+  async function savePicture(): Promise<void> {
+    const canvas = body.current?.querySelector("canvas");
+    if (canvas && drawing) {
+      saveFile(await pictureOf(canvas, metric, drawing.lines, palette), `${metric}.png`);
+    }
+  }
+
+  return (
+    <section className={styles["card"]} aria-label={metric}>
+      <header>
+        <h3 title={metric}>{metric}</h3>
+        <div className={styles["actions"]}>
+          <button type="button" className="plain" aria-pressed={isTable} disabled={!plotView} onClick={() => setTable(!isTable)}>
+            Table
+          </button>
+          <button type="button" className="plain" disabled={!plotView || isTable} onClick={() => void savePicture()}>
+            PNG
+          </button>
+          <button type="button" className="plain" disabled={!frame} onClick={() => frame && onExport(frame)}>
+            CSV
+          </button>
+          {children}
+        </div>
+      </header>
+      <div className={styles["body"]} ref={body}>
+        {frame === null && <p className={styles["note"]}>Loading…</p>}
+        {frame !== null && plotView === null && <p className={styles["note"]}>No {noun} has values of it here.</p>}
+        {plotView && isTable && <ValueTable drawing={plotView.drawing} noun={noun} palette={palette} metric={metric} />}
+        {plotView && !isTable && (
+          <>
+            <PlotView view={plotView} label={chartSummary(metric, plotView.drawing.lines, noun)} onZoom={onZoom} />
+            <Tooltip drawing={plotView.drawing} palette={palette} xText={(x) => xText(view.x, x)} />
+          </>
+        )}
+      </div>
+      <footer>{frame && drawing && <Facts frame={frame} drawing={drawing} view={view} palette={palette} noun={noun} />}</footer>
+    </section>
+  );
+}
+
+/** The axes for what is drawn; null when nothing is. */
+function plotViewOf(drawing: Drawing, view: UrlView, palette: Palette): View | null {
+  const first = drawing.xs[0];
+  const last = drawing.xs.at(-1);
+  if (first === undefined || last === undefined) {
+    return null;
+  }
+  const xRange = view.xr ?? (first < last ? [first, last] : padded([first, last], view.xlog));
+  const found = valueRange(drawing, xRange, view.ylog);
+  const hasMarks = drawing.lines.some((line) => line.nonFiniteCount > 0);
+  if (found === null && !hasMarks) {
+    return null;
+  }
+  return {
+    drawing,
+    xKind: xKindOf(view.x),
+    xIsLog: view.xlog,
+    yIsLog: view.ylog,
+    xRange: view.xlog && xRange[0] <= 0 ? [first, xRange[1]] : xRange,
+    yRange: view.yr ?? padded(found ?? (view.ylog ? [0.1, 1] : [0, 1]), view.ylog),
+    palette,
+  };
+}
+
+interface FactsProps {
+  frame: Frame;
+  drawing: Drawing;
+  view: UrlView;
+  palette: Palette;
+  noun: string;
+}
+
+/** Below a chart: what it is made of, or while something is hovered, what that is. */
+function Facts({ frame, drawing, view, palette, noun }: FactsProps) {
+  const { id, x } = useHovered();
+  const line = id === null ? undefined : drawing.lines.find((one) => one.id === id);
+  if (line && x !== null) {
+    const value = valueAt(drawing.xs, line.values, x);
+    return (
+      <>
+        <Swatch slot={line.slot} palette={palette} />
+        <span className={styles["name"]}>{line.name}</span>
+        <span>{Number.isNaN(value) ? "no value" : shortValue(value)}</span>
+        <span>at {xText(view.x, x)}</span>
+      </>
+    );
+  }
+  const odd = oddity(drawing.lines, noun);
+  return (
+    <>
+      <span>{counted(frame.series.length, noun)}</span>
+      {frame.leftOut > 0 && <span className={styles["warn"]}>of {frame.series.length + frame.leftOut}, newest first</span>}
+      {frame.isExact ? (
+        <span className={styles["badge"]} title="Every logged point is shown: none was averaged or left out.">
+          exact
+        </span>
+      ) : (
+        <span title="Each place shows the mean of the points in it. Zoom in to see them apart.">
+          {counted(frame.xs.length, "bucket")} of {counted(frame.pointCount, "point")}
+        </span>
+      )}
+      {drawing.asDensity && <span title="The darker, the more of them run there.">density</span>}
+      {odd && <span className={styles["warn"]}>▲ {odd}</span>}
+    </>
+  );
+}

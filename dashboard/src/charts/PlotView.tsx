@@ -1,0 +1,51 @@
+import "uplot/dist/uPlot.min.css";
+import { useContext, useEffect, useLayoutEffect, useRef } from "react";
+import type { Range } from "../state/url";
+import styles from "./charts.module.css";
+import { HoverContext } from "./hover";
+import { Plot, type View } from "./plot";
+
+interface Props {
+  view: View;
+  /** What the plot shows, in a sentence. */
+  label: string;
+  onZoom: (range: Range | null) => void;
+}
+
+/** A plot that fills its place, shares its hover with the page, and asks for another range when one is dragged. */
+export function PlotView({ view, label, onZoom }: Props) {
+  const hover = useContext(HoverContext);
+  const host = useRef<HTMLDivElement>(null);
+  const plot = useRef<Plot>(null);
+  const zoom = useRef(onZoom);
+
+  useLayoutEffect(() => {
+    zoom.current = onZoom;
+  });
+
+  useLayoutEffect(() => {
+    const made = new Plot(host.current!, {
+      onPoint: (id, x) => hover.set(id, x),
+      onLeave: () => hover.set(null, null),
+      onZoom: (range) => zoom.current(range),
+    });
+    plot.current = made;
+    return () => made.destroy();
+  }, [hover]);
+
+  useLayoutEffect(() => plot.current!.show(view), [view, hover]);
+
+  useEffect(() => {
+    const observer = new ResizeObserver(() => plot.current!.resize());
+    observer.observe(host.current!);
+    return () => observer.disconnect();
+  }, []);
+
+  useEffect(() => {
+    const follow = (): void => plot.current!.highlight(hover.get().id);
+    follow();
+    return hover.subscribe(follow);
+  }, [hover]);
+
+  return <div className={styles["plot"]} ref={host} role="img" aria-label={label} />;
+}
