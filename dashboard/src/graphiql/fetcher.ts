@@ -1,11 +1,12 @@
 import { type Fetcher, type FetcherParams, fetcherReturnToPromise } from "@graphiql/toolkit";
+import { type ExecutionResult, GraphQLError } from "graphql";
 
-type Answer = { data?: Record<string, unknown> | null; errors?: { message: string; extensions?: { code?: string } }[] };
+type Answer = ExecutionResult<Record<string, unknown>, Record<string, unknown>>;
 
-const failure = (message: string): Answer => ({ errors: [{ message }] });
+const failure = (message: string): Answer => ({ errors: [new GraphQLError(message)] });
 
 function isRefused(response: Response, answer: Answer): boolean {
-  return response.status === 401 || (answer.errors?.some((error) => error.extensions?.code === "UNAUTHENTICATED") ?? false);
+  return response.status === 401 || (answer.errors?.some((error) => error.extensions?.["code"] === "UNAUTHENTICATED") ?? false);
 }
 
 /* Numbers as the server wrote them, where the browser can: JavaScript rounds 64-bit integers and drops the .0 of 1.0. */

@@ -1,0 +1,3 @@
+export default function SavedView(_: { id: string }) {
+  return null;
+}
