@@ -31,10 +31,14 @@ function selectionOf({ sel, q }: View, experiment: string | null): RunSelection 
 /** What differs between runs: params, metrics, tags, source, environment, packages, datasets and files, side by side. */
 export default function Diff({ experiment }: Props) {
   const [view, update] = useView();
-  const [all, turned, search, base, patch] = ["all", "turn", "find", "base", "patch"].map((name) => own(view, name));
+  const all = own(view, "all");
+  const turned = own(view, "turn");
+  const search = own(view, "find");
+  const base = own(view, "base");
+  const patch = own(view, "patch");
   const onlyDifferences = all === null;
   const select = useMemo(() => selectionOf(view, experiment), [view.sel, view.q, experiment]);
-  const variables = useMemo(() => ({ select: select ?? {}, baselineId: base ?? null, onlyDifferences }), [select, base, onlyDifferences]);
+  const variables = useMemo(() => ({ select: select ?? {}, baselineId: base, onlyDifferences }), [select, base, onlyDifferences]);
   const [{ data, error, fetching }, again] = useQuery({ query: DiffDocument, variables, pause: select === null });
   const comparison = data?.compareRuns;
   const rows = useMemo(() => (comparison ? rowsOf(comparison, onlyDifferences) : []), [comparison, onlyDifferences]);
@@ -56,6 +60,9 @@ export default function Diff({ experiment }: Props) {
   }
   if (!comparison) {
     return <p className={styles.waiting}>{fetching ? "Comparing…" : ""}</p>;
+  }
+  if (patch !== null) {
+    return <Patches comparison={comparison} shown={patch.split(",")} onShow={(ids) => set({ patch: ids.join(",") })} onClose={() => set({ patch: null })} />;
   }
   const back = experiment === null ? "/compare" : `/e/${experiment}`;
   return (
@@ -104,7 +111,6 @@ export default function Diff({ experiment }: Props) {
           {wanted ? `Nothing ${onlyDifferences ? "that differs " : ""}is called “${wanted}”.` : comparison.totalKeys === 0 ? "These runs recorded nothing yet." : "These runs are the same in everything they recorded."}
         </p>
       )}
-      {patch && <Patches comparison={comparison} shown={patch.split(",")} onShow={(ids) => set({ patch: ids.join(",") })} onClose={() => set({ patch: null })} />}
     </div>
   );
 }
