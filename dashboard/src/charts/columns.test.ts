@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { bytesOf, float32Column, float64Column } from "./columns";
+import { bytesOf, float32Column, float64Column, int64Column } from "./columns";
 
-const base64 = (column: Uint8Array | Float32Array | Float64Array): string =>
+const base64 = (column: Uint8Array | Float32Array | Float64Array | BigInt64Array): string =>
   btoa(String.fromCharCode(...new Uint8Array(column.buffer)));
 
 test("a column of 32 bits comes back as it was, NaN and infinities included", () => {
@@ -14,6 +14,12 @@ test("a column of 64 bits comes back as it was", () => {
   const values = new Float64Array([0.1, NaN, -Infinity, 5e-324, 2 ** 53]);
 
   expect(float64Column(base64(values))).toEqual(values);
+});
+
+test("a column of integers comes back as it was, beyond what a double holds", () => {
+  const steps = new BigInt64Array([0n, -1n, 2n ** 63n - 1n]);
+
+  expect(int64Column(base64(steps))).toEqual(steps);
 });
 
 test("an empty text is an empty column", () => {

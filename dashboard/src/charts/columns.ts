@@ -27,3 +27,8 @@ export function float32Column(text: string): Float32Array {
 export function float64Column(text: string): Float64Array {
   return new Float64Array(bytesOf(text).buffer);
 }
+
+/** Throws a `RangeError` when the text is not a whole number of integers. */
+export function int64Column(text: string): BigInt64Array {
+  return new BigInt64Array(bytesOf(text).buffer);
+}

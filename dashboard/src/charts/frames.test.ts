@@ -6,6 +6,7 @@ const LOOK: Look = { nameOf: (id) => `run ${id}`, slotOf: () => 0, smooth: 0, ba
 function series(id: string, values: number[], more: Partial<Series> = {}): Series {
   return {
     id,
+    groupName: null,
     runCount: 1,
     mean: new Float32Array(values),
     min: null,
@@ -18,7 +19,7 @@ function series(id: string, values: number[], more: Partial<Series> = {}): Serie
 }
 
 function frame(...given: Series[]): Frame {
-  return { metric: "loss", xs: new Float64Array([0, 10, 20]), isExact: true, pointCount: 3, leftOut: 0, series: given };
+  return { metric: "loss", xs: new Float64Array([0, 10, 20]), isExact: true, isSampled: false, pointCount: 3, leftOut: 0, series: given };
 }
 
 test("without smoothing there is nothing behind the line", () => {

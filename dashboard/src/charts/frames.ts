@@ -1,4 +1,6 @@
+import type { FramesQuery, FramesWithRangeQuery, GridFragment, GroupFramesQuery } from "../api/gql";
 import type { Band as BandKind, Mode } from "../state/url";
+import { float32Column, float64Column } from "./columns";
 import { type Band, type Drawing, isDensity, type Line } from "./drawing";
 import { firstAtLeast } from "./nearest";
 import { smoothed } from "./smooth";
@@ -9,15 +11,19 @@ export interface Frame {
   xs: Float64Array;
   /** Whether every point has a place of its own in the grid. */
   isExact: boolean;
+  /** Whether some series are too long to be read whole; no extreme is lost, but means are of what was read. */
+  isSampled: boolean;
   pointCount: number;
-  /** How many series there are beyond those that are here. */
+  /** How many runs were not read, because they are more than are drawn; the newest are here. */
   leftOut: number;
   series: Series[];
 }
 
 export interface Series {
-  /** Of the run; of a group its values as JSON. */
+  /** Of the run; of a group its values as a text. */
   id: string;
+  /** Of a group; null for a run, which has its name elsewhere. */
+  groupName: string | null;
   runCount: number;
   mean: Float32Array;
   min: Float32Array | null;
@@ -25,6 +31,39 @@ export interface Series {
   deviation: Float32Array | null;
   nonFiniteXs: Float64Array;
   nonFiniteCount: number;
+}
+
+/** What the server answers: a run has points that are not finite, a group a deviation. */
+export type Answer = GridFragment & { series: (FrameLine & Partial<RangeLine & GroupLine>)[] };
+type FrameLine = Pick<FramesQuery["metricFrames"][number]["series"][number], "runCount" | "mean">;
+type RangeLine = FramesWithRangeQuery["metricFrames"][number]["series"][number];
+type GroupLine = GroupFramesQuery["metricFrames"][number]["series"][number];
+
+/** A frame out of what the server answers. */
+export function frameOf(answer: Answer): Frame {
+  return {
+    metric: answer.metric,
+    xs: float64Column(answer.x as string),
+    isExact: answer.exact,
+    isSampled: answer.sampled,
+    pointCount: answer.totalPoints,
+    leftOut: answer.truncatedSeries,
+    series: answer.series.map(seriesOf),
+  };
+}
+
+function seriesOf({ runId, group, runCount, mean, min, max, std, nonFinite }: Answer["series"][number]): Series {
+  return {
+    id: runId ?? JSON.stringify(group?.map(({ value }) => value)),
+    groupName: group ? group.map(({ key, value }) => `${key}=${value === null ? "(none)" : String(value)}`).join(" ") : null,
+    runCount,
+    mean: float32Column(mean),
+    min: min ? float32Column(min) : null,
+    max: max ? float32Column(max) : null,
+    deviation: std ? float32Column(std) : null,
+    nonFiniteXs: nonFinite ? float64Column(nonFinite.x as string) : new Float64Array(),
+    nonFiniteCount: nonFinite?.count ?? 0,
+  };
 }
 
 /** How lines are named, coloured and drawn. */
