@@ -9,6 +9,7 @@ from api.columns import ColumnEncoding
 from db.access import Role
 from db.artifacts import ArtifactState, FailureReason
 from db.attempts import RunStatus
+from db.buckets import FrameAxis
 from db.comparisons import PackageChange
 from db.conditions import Area, Stat
 from db.errors import Code
@@ -76,6 +77,15 @@ def describe_all() -> None:
         BOOL="True or false.",
         NULL="No value.",
         JSON="A list or an object.",
+    )
+    describe(
+        FrameAxis,
+        "FrameAxis",
+        "What the buckets of a frame divide.",
+        STEP="The step.",
+        RELATIVE_TIME="Milliseconds since the first point of the attempt.",
+        WALL_TIME="Unix milliseconds.",
+        METRIC="The value that another metric of the run has at the same step.",
     )
     describe(
         XAxis,

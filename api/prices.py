@@ -76,7 +76,21 @@ def _selected(arguments: Arguments) -> float:
 
 
 FIRST_OR_LAST: Final = number("first", "last", absent=PAGE_USUAL, most=FIRST_MAX)
+
+
+def _drawn(arguments: Arguments) -> float:
+    most = arguments.get("maxSeries")
+    return min(_selected(arguments), most) if type(most) is int else SELECTED_MAX
+
+
+def _buckets(arguments: Arguments) -> float:
+    given = arguments.get("buckets")
+    return min(max(1, given), 2_000) if type(given) is int else 500
+
+
 SELECTED: Final = Size(_selected, ("select",))  # as many runs as it names, else as many as a selection may have
+DRAWN: Final = Size(_drawn, ("select", "maxSeries"))
+BUCKETS: Final = Size(lambda arguments: _buckets(arguments) / 4, ("buckets",))  # numbers as bytes cost less than cells
 PAGED: Final = Price(is_paged=True)
 POINTS: Final = number("maxPoints", absent=1_000, most=100_000)
 
@@ -132,6 +146,13 @@ PRICES: Final[Mapping[str, Price]] = {
     "Series.x": PAGED,
     "Series.values": PAGED,
     "Series.attempts": PAGED,
+    # frames of metrics: for each metric and run its points are read, and divided into as many buckets as are asked for
+    "Query.metricFrames": Price(2_000, product(DRAWN, length("metrics")), page=BUCKETS),
+    "MetricFrame.series": Price(60),
+    "MetricFrame.x": Price(),
+    "MetricSeries.group": Price(items=usual(2)),
+    "NonFinite.x": Price(items=usual(10)),
+    **{f"MetricSeries.{name}": PAGED for name in ("mean", "min", "max", "last", "std")},
     # comparisons: by key, and for each key as many values as there are runs
     "Query.compareRuns": Price(STATEMENT, page=SELECTED),
     "RunComparison.runs": PAGED,
