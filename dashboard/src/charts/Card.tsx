@@ -4,7 +4,7 @@ import styles from "./charts.module.css";
 import { type Drawing, valueRange } from "./drawing";
 import { drawingOf, type Frame, type Look } from "./frames";
 import { useHovered } from "./hover";
-import { valueAt } from "./nearest";
+import { nearestPlace } from "./nearest";
 import { counted, shortValue } from "./numbers";
 import type { Palette } from "./palette";
 import { pictureOf, saveFile } from "./picture";
@@ -70,8 +70,8 @@ export function Card({ metric, frame, view, look, palette, noun, onZoom, onExpor
         {plotView && isTable && <ValueTable drawing={plotView.drawing} noun={noun} palette={palette} metric={metric} />}
         {plotView && !isTable && (
           <>
-            <PlotView view={plotView} label={chartSummary(metric, plotView.drawing.lines, noun)} onZoom={onZoom} />
-            <Tooltip drawing={plotView.drawing} palette={palette} xText={(x) => xText(view.x, x)} />
+            <PlotView metric={metric} view={plotView} label={chartSummary(metric, plotView.drawing.lines, noun)} onZoom={onZoom} />
+            <Tooltip metric={metric} drawing={plotView.drawing} palette={palette} xText={(x) => xText(view.x, x)} />
           </>
         )}
       </div>
@@ -117,13 +117,12 @@ function Facts({ frame, drawing, view, palette, noun }: FactsProps) {
   const { id, x } = useHovered();
   const line = id === null ? undefined : drawing.lines.find((one) => one.id === id);
   if (line && x !== null) {
-    const value = valueAt(drawing.xs, line.values, x);
+    const at = nearestPlace(drawing.xs, line.values, x);
     return (
       <>
         <Swatch slot={line.slot} palette={palette} />
         <span className={styles["name"]}>{line.name}</span>
-        <span>{Number.isNaN(value) ? "no value" : shortValue(value)}</span>
-        <span>at {xText(view.x, x)}</span>
+        <span>{at === -1 ? "no value here" : `${shortValue(line.values[at]!)} at ${xText(view.x, drawing.xs[at]!)}`}</span>
       </>
     );
   }
@@ -137,8 +136,9 @@ function Facts({ frame, drawing, view, palette, noun }: FactsProps) {
           exact
         </span>
       ) : (
-        <span title="Each place shows the mean of the points in it. Zoom in to see them apart.">
-          {counted(frame.xs.length, "bucket")} of {counted(frame.pointCount, "point")}
+        <span title={`${counted(frame.pointCount, "point")}: each bucket shows the mean of those in it. Zoom in to see them apart.`}>
+          {counted(frame.xs.length, "bucket")}
+          {frame.isSampled && " of samples"}
         </span>
       )}
       {drawing.asDensity && <span title="The darker, the more of them run there.">density</span>}

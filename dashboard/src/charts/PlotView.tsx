@@ -6,6 +6,7 @@ import { HoverContext } from "./hover";
 import { Plot, type View } from "./plot";
 
 interface Props {
+  metric: string;
   view: View;
   /** What the plot shows, in a sentence. */
   label: string;
@@ -13,7 +14,7 @@ interface Props {
 }
 
 /** A plot that fills its place, shares its hover with the page, and asks for another range when one is dragged. */
-export function PlotView({ view, label, onZoom }: Props) {
+export function PlotView({ metric, view, label, onZoom }: Props) {
   const hover = useContext(HoverContext);
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot>(null);
@@ -25,15 +26,15 @@ export function PlotView({ view, label, onZoom }: Props) {
 
   useLayoutEffect(() => {
     const made = new Plot(host.current!, {
-      onPoint: (id, x) => hover.set(id, x),
-      onLeave: () => hover.set(null, null),
+      onPoint: (id, x) => hover.set({ id, x, chart: metric }),
+      onLeave: hover.clear,
       onZoom: (range) => zoom.current(range),
     });
     plot.current = made;
     return () => made.destroy();
-  }, [hover]);
+  }, [hover, metric]);
 
-  useLayoutEffect(() => plot.current!.show(view), [view, hover]);
+  useLayoutEffect(() => plot.current!.show(view), [view, hover, metric]);
 
   useEffect(() => {
     const observer = new ResizeObserver(() => plot.current!.resize());
@@ -45,7 +46,7 @@ export function PlotView({ view, label, onZoom }: Props) {
     const follow = (): void => plot.current!.highlight(hover.get().id);
     follow();
     return hover.subscribe(follow);
-  }, [hover]);
+  }, [hover, metric]);
 
   return <div className={styles["plot"]} ref={host} role="img" aria-label={label} />;
 }

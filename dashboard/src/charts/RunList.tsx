@@ -50,7 +50,7 @@ export function RunList({ entries, totalCount, noun, palette, selected, onToggle
         )}
       </header>
       <div ref={scroller} className={styles["rows"]} tabIndex={0} role="group" aria-label={`${noun}s of the charts`}>
-        <ul style={{ height: rows.getTotalSize() }} onPointerLeave={() => hover.set(null, null)}>
+        <ul style={{ height: rows.getTotalSize() }} onPointerLeave={hover.clear}>
           {rows.getVirtualItems().map(({ index, start }) => {
             const { id, name, slot, isRunning, runCount } = entries[index]!;
             return (
@@ -58,7 +58,7 @@ export function RunList({ entries, totalCount, noun, palette, selected, onToggle
                 key={id}
                 style={{ transform: `translateY(${start}px)` }}
                 data-hovered={id === hovered || undefined}
-                onPointerEnter={() => hover.set(id, null)}
+                onPointerEnter={() => hover.set({ id, x: null, chart: null })}
               >
                 {onToggle && <input type="checkbox" checked={chosen.has(id)} aria-label={`Select ${name}`} onChange={() => onToggle(id)} />}
                 <Swatch slot={slot} palette={palette} />

@@ -17,7 +17,7 @@ const LONG_DURATIONS = [2, 5, 10, 20, 50, 100, 200, 500].map((days) => days * 86
 const SHORT_DURATIONS = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 
 export function xAxis(kind: XKind, isLog: boolean, palette: Palette): uPlot.Axis {
-  const axis: uPlot.Axis = { ...look(palette), size: 30, space: 70 };
+  const axis: uPlot.Axis = { ...look(palette), size: 26, space: 70 };
   if (isLog) {
     return { ...axis, values: (_, ticks) => logLabels(ticks) };
   }

@@ -6,9 +6,11 @@ export interface Hovered {
   id: string | null;
   /** The place on the shared x axis; null outside of charts. */
   x: number | null;
+  /** The metric of the chart that the pointer is in; null outside of charts. */
+  chart: string | null;
 }
 
-const NOTHING: Hovered = { id: null, x: null };
+const NOTHING: Hovered = { id: null, x: null, chart: null };
 
 /** One hover for a page, outside of React's state: only what shows it is drawn anew when the pointer moves. */
 export class Hover {
@@ -20,11 +22,15 @@ export class Hover {
     return () => this.listeners.delete(listener);
   };
 
+  /** The pointer is at none of these. */
+  readonly clear = (): void => this.set(NOTHING);
+
   readonly get = (): Hovered => this.current;
 
-  set(id: string | null, x: number | null): void {
-    if (id !== this.current.id || x !== this.current.x) {
-      this.current = { id, x };
+  set(now: Hovered): void {
+    const before = this.current;
+    if (now.id !== before.id || now.x !== before.x || now.chart !== before.chart) {
+      this.current = now;
       for (const listener of this.listeners) {
         listener();
       }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { nearestBucket, valueAt } from "./nearest";
+import { nearestPlace, valueAt } from "./nearest";
 
 const XS = new Float64Array([0, 10, 20, 30]);
 
@@ -15,7 +15,10 @@ test("before the first and after the last value there is none", () => {
   expect([-5, 0, 9, 21, 40].map((x) => valueAt(XS, values, x))).toEqual([NaN, NaN, NaN, NaN, NaN]);
 });
 
-test("a place belongs to the nearest bucket", () => {
-  expect([-9, 4, 6, 15, 99].map((x) => nearestBucket(XS, x))).toEqual([0, 0, 1, 1, 3]);
-  expect(nearestBucket(new Float64Array(), 3)).toBe(-1);
+test("the nearest place is one that has a value", () => {
+  const values = new Float32Array([1, NaN, 3, NaN]);
+
+  expect([0, 9, 11, 20].map((x) => nearestPlace(XS, values, x))).toEqual([0, 0, 2, 2]);
+  expect([-1, 21, 99].map((x) => nearestPlace(XS, values, x))).toEqual([-1, -1, -1]);
+  expect(nearestPlace(new Float64Array(), new Float32Array(), 3)).toBe(-1);
 });

@@ -37,11 +37,18 @@ export function firstAtLeast(xs: Float64Array, x: number): number {
   return low;
 }
 
-/** The index of the bucket that is nearest to `x`; -1 when there is none. */
-export function nearestBucket(xs: Float64Array, x: number): number {
-  const after = firstAtLeast(xs, x);
-  if (after === 0 || after === xs.length) {
-    return Math.min(after, xs.length - 1);
+/** The place nearest to `x` where the series has a value; -1 before its first and after its last. */
+export function nearestPlace(xs: Float64Array, values: Float32Array, x: number): number {
+  let right = firstAtLeast(xs, x);
+  let left = right - 1;
+  while (right < xs.length && Number.isNaN(values[right]!)) {
+    right += 1;
   }
-  return x - xs[after - 1]! <= xs[after]! - x ? after - 1 : after;
+  while (left >= 0 && Number.isNaN(values[left]!)) {
+    left -= 1;
+  }
+  if (right === xs.length || (left < 0 && xs[right]! > x)) {
+    return -1;
+  }
+  return left >= 0 && x - xs[left]! < xs[right]! - x ? left : right;
 }

@@ -29,7 +29,7 @@ test.each([
 });
 
 test("a logarithmic axis has labels at the ticks that it names", () => {
-  expect(logLabels([1e-5, null, 0.01, 1, 100, 1e6])).toEqual(["1e-5", "", "0.01", "1", "100", "1e6"]);
+  expect(logLabels([1e-5, null, 0.01, 0.132, 0.30000000000000004, 100, 1e6])).toEqual(["1e-5", "", "0.01", "", "0.3", "100", "1e6"]);
 });
 
 test.each([

@@ -59,9 +59,14 @@ function shortExponential(value: number): string {
   return value.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e");
 }
 
-/** The labels of a logarithmic axis: powers of ten as they are, "1e-5" where they get long, nothing between them. */
+/** The labels of a logarithmic axis: only at round numbers, "1e-5" where they get long. */
 export function logLabels(ticks: readonly (number | null)[]): string[] {
-  return ticks.map((tick) => (tick === null ? "" : tick >= 1e-3 && tick < 1e4 ? String(Number(tick.toPrecision(3))) : shortExponential(tick)));
+  return ticks.map((tick) => {
+    if (tick === null || Math.abs(Number(tick.toPrecision(1)) / tick - 1) > 1e-9) {
+      return "";
+    }
+    return tick >= 1e-3 && tick < 1e4 ? String(Number(tick.toPrecision(1))) : shortExponential(tick);
+  });
 }
 
 const SPANS = [

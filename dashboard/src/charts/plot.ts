@@ -3,7 +3,7 @@ import type { Range } from "../state/url";
 import { xAxis, type XKind, yAxis } from "./axes";
 import styles from "./charts.module.css";
 import type { Drawing, Line } from "./drawing";
-import { valueAt } from "./nearest";
+import { nearestPlace, valueAt } from "./nearest";
 import { highlightColour, paintDrawing, paintHighlight, type Place } from "./paint";
 import type { Palette } from "./palette";
 
@@ -80,6 +80,7 @@ export class Plot {
     if (id !== this.highlighted) {
       this.highlighted = id;
       this.paintOverlay();
+      this.placeDot();
     }
   }
 
@@ -142,15 +143,11 @@ export class Plot {
 
   private followPointer(chart: uPlot): void {
     const { left = -1, top = -1 } = chart.cursor;
-    if (left < 0) {
-      this.dot.hidden = true;
-      return;
-    }
-    const x = chart.posToVal(left, "x");
-    if (this.isUnderPointer) {
+    if (this.isUnderPointer && left >= 0) {
+      const x = chart.posToVal(left, "x");
       this.events.onPoint(this.nearestLine(chart, x, top), x);
     }
-    this.placeDot(chart, x);
+    this.placeDot();
   }
 
   private nearestLine(chart: uPlot, x: number, top: number): string | null {
@@ -167,13 +164,22 @@ export class Plot {
     return nearest;
   }
 
-  private placeDot(chart: uPlot, x: number): void {
+  /** Put the dot on the highlighted line where the cursor is. */
+  private placeDot(): void {
+    const { chart, view } = this;
     const line = this.highlightedLine();
-    const value = line ? valueAt(this.view!.drawing.xs, line.values, x) : NaN;
-    this.dot.hidden = Number.isNaN(value);
-    if (line && !this.dot.hidden) {
-      this.dot.style.transform = `translate(${chart.valToPos(x, "x")}px, ${chart.valToPos(value, "y")}px)`;
-      this.dot.style.backgroundColor = highlightColour(line, this.view!.palette);
+    const cursor = chart?.cursor.left ?? -1;
+    if (!chart || !view || !line || cursor < 0) {
+      this.dot.hidden = true;
+      return;
+    }
+    const { drawing, palette } = view;
+    const at = nearestPlace(drawing.xs, line.values, chart.posToVal(cursor, "x"));
+    this.dot.hidden = at === -1;
+    if (at !== -1) {
+      const left = chart.valToPos(drawing.xs[at]!, "x");
+      this.dot.style.transform = `translate(${left}px, ${chart.valToPos(line.values[at]!, "y")}px)`;
+      this.dot.style.backgroundColor = highlightColour(line, palette);
     }
   }
 

@@ -30,7 +30,7 @@ export function useRuns(select: RunSelection): { found: ChartRuns | null; proble
       const { totalCount, ids, columns } = data.runFrame;
       const [names, statuses] = columns.map(({ cells }) => cells);
       const runs = ids.map((id, i) => ({ id, name: names![i], status: statuses![i] }) as ChartRun);
-      setFound({ runs, totalCount });
+      setFound((before) => (isSame(before, { runs, totalCount }) ? before : { runs, totalCount }));
     }
   });
 
@@ -42,6 +42,10 @@ export function useRuns(select: RunSelection): { found: ChartRuns | null; proble
   }, [client, select, load]);
 
   return { found, problem };
+}
+
+function isSame(before: ChartRuns | null, now: ChartRuns): boolean {
+  return JSON.stringify(before) === JSON.stringify(now);
 }
 
 /** The names of runs by their ids. */

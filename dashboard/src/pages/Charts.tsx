@@ -52,7 +52,7 @@ export default function Charts({ experiment }: Props) {
   const { found, problem } = useRuns(select);
   const names = useNames(found);
   const running = useMemo(() => (found?.runs ?? []).filter(({ status }) => status === "RUNNING").map(({ id }) => id), [found]);
-  const keys = useKeys(select, found);
+  const keys = useKeys(select, found?.totalCount);
 
   const metrics = useMemo(() => (keys === null ? [] : view.m.length === 0 ? keys.metrics : chosenKeys(view.m, keys.metrics)), [keys, view.m]);
   const shown = useMemo(() => metrics.filter((metric) => visible.has(metric)), [metrics, visible]);
@@ -104,7 +104,7 @@ export default function Charts({ experiment }: Props) {
             onClear={() => update({ sel: [] })}
           />
         </div>
-        <div className={styles["cards"]} data-scroller data-count={metrics.length}>
+        <div className={styles["cards"]} data-scroller>
           {found !== null && keys !== null && metrics.length === 0 && <NoCharts view={view} runCount={found.totalCount} />}
           {metrics.map((metric) => (
             <div key={metric} data-key={metric} tabIndex={-1} ref={watch}>
