@@ -39,7 +39,7 @@ export function DiffTable({ comparison, rows, isTurned, onBaseline, onPatch, fil
   const lines = useMemo(() => withTitles(rows), [rows]);
   const baseline = runs[0]!;
 
-  const runHead = (place: number) => <RunHead run={comparison.runs[runs[place]!]!} isBaseline={place === 0} onBaseline={onBaseline} />;
+  const runHead = (place: number) => <RunHead run={comparison.runs[runs[place]!]!} isBaseline={place === 0} isLine={isTurned} onBaseline={onBaseline} />;
   const keyHead = (row: Row, withSection: boolean) => <KeyHead row={row} withSection={withSection} href={row.section === "Files" || row.section === "Models" ? filesHref(row.key) : null} />;
   function cellOf(row: Row, place: number): ReactNode {
     const run = runs[place]!;
@@ -83,9 +83,17 @@ export function DiffTable({ comparison, rows, isTurned, onBaseline, onPatch, fil
   );
 }
 
-function RunHead({ run, isBaseline, onBaseline }: { run: Comparison["runs"][number]; isBaseline: boolean; onBaseline: (id: string) => void }) {
+interface RunHeadProps {
+  run: Comparison["runs"][number];
+  isBaseline: boolean;
+  /** All on one line, for the head of a row. */
+  isLine: boolean;
+  onBaseline: (id: string) => void;
+}
+
+function RunHead({ run, isBaseline, isLine, onBaseline }: RunHeadProps) {
   return (
-    <div className={styles.runHead}>
+    <div className={isLine ? styles.runLine : styles.runHead}>
       <Link href={`/r/${run.id}`} title={`${run.name} of ${run.experiment.name}`}>
         {run.name}
       </Link>
@@ -130,14 +138,18 @@ function CellText({ cell, sameAs }: { cell: Cell; sameAs: string | null }) {
         {sameAs === null ? text : `= identical to ${sameAs}`}
       </span>
       {note !== null && (
-        <span className={verdict === null ? styles.note : styles[verdict]} title={verdict === null ? "Against the baseline" : `${VERDICTS[verdict].slice(2)} than the baseline`}>
-          {note}
-          {verdict !== null && ` ${VERDICTS[verdict]}`}
+        <span className={styles.note} title={note.full}>
+          {note.text}
+        </span>
+      )}
+      {verdict !== null && (
+        <span className={styles[verdict]} title={`${note?.full ?? ""}: ${verdict}`}>
+          {VERDICTS[verdict]}
         </span>
       )}
       {isBest && (
         <span className={styles.best} title="The best last value of these runs">
-          ★ best
+          ★<span className="out-of-sight">best</span>
         </span>
       )}
     </>

@@ -18,7 +18,7 @@ interface Props {
 
 const ROW_HEIGHT = 28;
 const HEAD_HEIGHT = 48;
-const COLUMN = { least: 168, most: 420 };
+const COLUMN = { least: 176, most: 640 };
 const HEAD = { narrow: 132, wide: 280, from: 700 };
 
 /** The size of an element, as it changes. */
@@ -48,7 +48,7 @@ export function Matrix({ label, rowCount, columnCount, corner, columnHead, rowHe
     }
   }, [rows, shown]);
 
-  const full = headWidth + columnCount * columnWidth;
+  const full = Math.max(width, headWidth + columnCount * columnWidth);
   const visible = columns.getVirtualItems();
   const at = (start: number) => ({ left: start, width: columnWidth });
   return (

@@ -64,7 +64,7 @@ test("a metric says how it stands to the baseline", () => {
   const [row] = rowsOf({ ...NONE, metrics: [metric] }, true);
 
   expect(row!.cell(0)).toMatchObject({ text: "0.2", verdict: null, note: null, isBest: false });
-  expect(row!.cell(1)).toMatchObject({ text: "0.1", verdict: "better", note: "−0.1 (−50 %)", isBest: true });
+  expect(row!.cell(1)).toMatchObject({ text: "0.1", verdict: "better", note: { text: "−0.1", full: "−0.1, −50 % against the baseline" }, isBest: true });
   expect(row!.cell(2)).toBeNull();
 });
 

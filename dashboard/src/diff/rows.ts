@@ -6,6 +6,11 @@ import { isModelFile } from "./models";
 export type Comparison = NonNullable<DiffQuery["compareRuns"]>;
 export type Section = "Models" | "Params" | "Metrics" | "Tags" | "Source" | "Environment" | "Packages" | "Datasets" | "Files";
 
+export interface Note {
+  text: string;
+  full: string;
+}
+
 export interface Cell {
   text: string;
   /** All of it, where `text` is short. */
@@ -13,7 +18,7 @@ export interface Cell {
   /** Against the baseline, by the declared goal of the metric. */
   verdict: "better" | "worse" | null;
   /** Behind the text: the difference to the baseline. */
-  note: string | null;
+  note: Note | null;
   isBest: boolean;
   /** The first of the compared runs with the same bytes; null where this is the first. */
   sameAs: number | null;
@@ -58,12 +63,13 @@ export function metricText(value: Number): string {
 
 const signed = (value: Number) => (typeof value === "number" && value > 0 ? `+${metricText(value)}` : metricText(value));
 
-function deltaText(delta: Number | null, relative: Number | null): string | null {
-  if (delta === null || delta === 0) {
+/** The difference to the baseline, short and whole; null for none that says something. */
+function noteOf(delta: Number | null, relative: Number | null): Note | null {
+  if (typeof delta !== "number" || delta === 0) {
     return null;
   }
-  const part = typeof relative === "number" && Math.abs(relative) < 10 ? ` (${signed(Math.round(relative * 1000) / 10)} %)` : "";
-  return signed(delta) + part;
+  const part = typeof relative === "number" ? `, ${signed(Math.round(relative * 1000) / 10)} %` : "";
+  return { text: signed(delta), full: `${signed(delta)}${part} against the baseline` };
 }
 
 /** Rows whose cells are texts. */
@@ -112,7 +118,7 @@ function metricRow(metric: Comparison["metrics"][number], bestRun: number): Row 
         text: metricText(value),
         full: String(value),
         verdict: isBetter === null ? null : isBetter ? "better" : "worse",
-        note: deltaText(delta[run] ?? null, relativeDelta[run] ?? null),
+        note: noteOf(delta[run] ?? null, relativeDelta[run] ?? null),
         isBest: metric.differs && run === bestRun,
       };
     },

@@ -38,7 +38,7 @@ export function History({ run }: { run: Run }) {
                 <td className={styles.when}>
                   <Moment at={at} />
                 </td>
-                <td>{what}</td>
+                <td className={styles.what}>{what}</td>
                 <td className={lists.value}>{detail}</td>
                 <td className="muted">{who}</td>
               </tr>

@@ -48,7 +48,7 @@ export function MetricTable({ run, most }: Props) {
         <p className="muted">None were logged.</p>
       ) : (
         <div className={styles.scroller} role="region" aria-label="Table of metrics" tabIndex={0}>
-          <table className={styles.table}>
+          <table className={`${styles.table} ${styles.metrics}`}>
             <thead>
               <tr>
                 <th scope="col">metric</th>
@@ -122,7 +122,7 @@ function MetricRow({ run, metric, goal, spark }: RowProps) {
           </span>
         )}
       </td>
-      <td>{spark && <Spark values={spark} />}</td>
+      <td className={styles.line}>{spark && <Spark values={spark} />}</td>
     </tr>
   );
 }
