@@ -19,6 +19,7 @@ export function Overview({ run }: { run: Run }) {
   return (
     <div className={styles.columns}>
       <div className={styles.facts}>
+        <Note run={run} />
         <About run={run} />
         <Inputs run={run} />
         <Children run={run} />
@@ -27,6 +28,12 @@ export function Overview({ run }: { run: Run }) {
       <MetricTable run={run} most={30} />
     </div>
   );
+}
+
+/** What people wrote about it: the tag `note`. */
+function Note({ run }: { run: Run }) {
+  const note = run.tags.find(({ key }) => key === "note");
+  return note ? <p className={styles.note}>{note.value}</p> : null;
 }
 
 function Facts({ title, children }: { title: string; children: ReactNode }) {
@@ -62,7 +69,7 @@ function About({ run }: { run: Run }) {
       {source && (
         <Fact name="source">
           <Link href={runHref(run.id, "source")} className="mono">
-            {source.commit?.slice(0, 10) ?? source.entryPoint ?? "source"}
+            {source.commit?.slice(0, 10) ?? "source"}
           </Link>{" "}
           {source.branch} {source.dirty && <span className={styles.warn}>{source.patchDigest ? "+ patch" : "uncommitted changes"}</span>}
         </Fact>
@@ -90,7 +97,7 @@ function Inputs({ run }: { run: Run }) {
       {run.inputs.map(({ name, digest, context, uri }) => (
         <Fact key={`${name} ${context} ${digest}`} name={context ?? "input"}>
           {name}{" "}
-          <Link className="mono" title={`Runs that read ${digest}`} href={addressOf(`/e/${run.experiment.id}`, { ...EMPTY, q: `dataset.digest = ${sqlText(digest)}` })}>
+          <Link className="mono" title={`Runs that read ${digest}`} href={addressOf(`/e/${run.experiment.id}`, { ...EMPTY, q: `datasets.digest = ${sqlText(digest)}` })}>
             {digest.slice(0, 16)}
           </Link>
           {uri !== null && <span className={styles.uri}>{uri}</span>}
