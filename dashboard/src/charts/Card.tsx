@@ -27,6 +27,7 @@ interface Props {
   /** What a line is: a run or a group. */
   noun: string;
   onZoom: (range: Range | null) => void;
+  onPick: (id: string | null) => void;
   /** Save what was logged as a file. */
   onExport: (frame: Frame) => void;
   /** Links and buttons beside those of every chart. */
@@ -34,7 +35,7 @@ interface Props {
 }
 
 /** The chart of one metric, with its values as a table, as a picture and as a file. */
-export function Card({ metric, frame, view, look, palette, noun, onZoom, onExport, children }: Props) {
+export function Card({ metric, frame, view, look, palette, noun, onZoom, onPick, onExport, children }: Props) {
   const [isTable, setTable] = useState(false);
   const body = useRef<HTMLDivElement>(null);
   const drawing = useMemo(() => (frame === null ? null : drawingOf(frame, look)), [frame, look]);
@@ -70,7 +71,7 @@ export function Card({ metric, frame, view, look, palette, noun, onZoom, onExpor
         {plotView && isTable && <ValueTable drawing={plotView.drawing} noun={noun} palette={palette} metric={metric} />}
         {plotView && !isTable && (
           <>
-            <PlotView metric={metric} view={plotView} label={chartSummary(metric, plotView.drawing.lines, noun)} onZoom={onZoom} />
+            <PlotView metric={metric} view={plotView} label={chartSummary(metric, plotView.drawing.lines, noun)} onZoom={onZoom} picked={view.hl} onPick={onPick} />
             <Tooltip metric={metric} drawing={plotView.drawing} palette={palette} xText={(x) => xText(view.x, x)} />
           </>
         )}
@@ -114,10 +115,11 @@ interface FactsProps {
 
 /** Below a chart: what it is made of, or while something is hovered, what that is. */
 function Facts({ frame, drawing, view, palette, noun }: FactsProps) {
-  const { id, x } = useHovered();
+  const { id: hovered, x } = useHovered();
+  const id = hovered ?? view.hl;
   const line = id === null ? undefined : drawing.lines.find((one) => one.id === id);
-  if (line && x !== null) {
-    const at = nearestPlace(drawing.xs, line.values, x);
+  if (line) {
+    const at = x === null ? line.values.findLastIndex((value) => !Number.isNaN(value)) : nearestPlace(drawing.xs, line.values, x);
     return (
       <>
         <Swatch slot={line.slot} palette={palette} />

@@ -7,19 +7,17 @@ interface Props {
   placeholder: string;
   chosen: readonly string[];
   suggestions: readonly string[];
-  /** Whether only suggestions can be chosen. */
-  isClosed: boolean;
   onChange: (chosen: string[]) => void;
 }
 
 /** A few choices in a row, and a field for another, which offers suggestions. */
-export function Chips({ label, placeholder, chosen, suggestions, isClosed, onChange }: Props) {
+export function Chips({ label, placeholder, chosen, suggestions, onChange }: Props) {
   const [text, setText] = useState("");
   const id = useId();
 
   function add(given: string): void {
     const choice = given.trim();
-    if (choice !== "" && !chosen.includes(choice) && (!isClosed || suggestions.includes(choice))) {
+    if (choice !== "" && !chosen.includes(choice)) {
       onChange([...chosen, choice]);
       setText("");
     }

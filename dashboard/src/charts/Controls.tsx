@@ -1,9 +1,11 @@
-import type { Column, View } from "../state/url";
-import { formatColumn } from "../state/url";
+import type { RunSelection } from "../api/gql";
+import { type Column, isSame, type View } from "../state/url";
 import type { Update } from "../state/view";
+import { KeyPicker } from "../table/KeyPicker";
+import { useKeys } from "../table/useKeys";
+import { Popover } from "../ui/Popover";
 import { Chips } from "./Chips";
 import styles from "./controls.module.css";
-import type { Keys } from "./useKeys";
 import { rangeText } from "./xaxis";
 
 const SMOOTH_MAX = 0.99;
@@ -11,13 +13,13 @@ const SMOOTH_MAX = 0.99;
 interface Props {
   view: View;
   update: Update;
-  keys: Keys | null;
+  select: RunSelection;
+  /** Those that the runs have. */
+  metrics: readonly string[];
 }
 
 /** What all charts of the page have in common: which metrics, over what, how drawn. */
-export function Controls({ view, update, keys }: Props) {
-  const metrics = keys?.metrics ?? [];
-  const columns = columnsOf(keys);
+export function Controls({ view, update, select, metrics }: Props) {
   return (
     <div className={styles["controls"]} role="group" aria-label="How the charts are drawn">
       <Chips
@@ -25,7 +27,6 @@ export function Controls({ view, update, keys }: Props) {
         placeholder="all, or train/*"
         chosen={view.m}
         suggestions={[...foldersOf(metrics), ...metrics]}
-        isClosed={false}
         onChange={(m) => update({ m })}
       />
       <label>
@@ -78,14 +79,14 @@ export function Controls({ view, update, keys }: Props) {
           <option value="density">density</option>
         </select>
       </label>
-      <Chips
-        label="Group"
-        placeholder="none"
-        chosen={view.group.map(formatColumn)}
-        suggestions={[...columns.keys()]}
-        isClosed
-        onChange={(chosen) => update({ group: chosen.map((text) => columns.get(text) ?? view.group.find((one) => formatColumn(one) === text)!) })}
-      />
+      <Popover label={view.group.length > 0 ? `Group: ${view.group.map(({ key }) => key).join(", ")}` : "Group"}>
+        {() => <GroupPicker select={select} view={view} update={update} />}
+      </Popover>
+      {view.group.length > 0 && (
+        <button type="button" className="plain" onClick={() => update({ group: [] })}>
+          Ungroup
+        </button>
+      )}
       {view.xr && (
         <button type="button" onClick={() => update({ xr: null })} title="Show the whole again (0, or double click a chart)">
           {rangeText(view.x, view.xr)} ×
@@ -101,11 +102,11 @@ function foldersOf(keys: readonly string[]): string[] {
   return [...new Set(folders)];
 }
 
-/** What runs can be grouped by, by how the address names it. */
-function columnsOf(keys: Keys | null): Map<string, Column> {
-  const columns = [
-    ...(keys?.params ?? []).map((key): Column => ({ area: "PARAM", key, stat: "LAST" })),
-    ...(keys?.tags ?? []).map((key): Column => ({ area: "TAG", key, stat: "LAST" })),
-  ];
-  return new Map(columns.map((column) => [formatColumn(column), column]));
+/** What runs can be grouped by, asked for when it is opened. */
+function GroupPicker({ select, view, update }: Pick<Props, "select" | "view" | "update">) {
+  const { keys } = useKeys(select, true);
+  function toggle(column: Column): void {
+    update(({ group }) => ({ group: group.some((one) => isSame(one, column)) ? group.filter((one) => !isSame(one, column)) : [...group, column] }));
+  }
+  return <KeyPicker keys={keys} chosen={view.group} onToggle={toggle} withMetrics={false} />;
 }

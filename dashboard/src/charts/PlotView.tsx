@@ -11,24 +11,28 @@ interface Props {
   /** What the plot shows, in a sentence. */
   label: string;
   onZoom: (range: Range | null) => void;
+  /** The line that stands out while nothing is hovered. */
+  picked: string | null;
+  onPick: (id: string | null) => void;
 }
 
 /** A plot that fills its place, shares its hover with the page, and asks for another range when one is dragged. */
-export function PlotView({ metric, view, label, onZoom }: Props) {
+export function PlotView({ metric, view, label, onZoom, picked, onPick }: Props) {
   const hover = useContext(HoverContext);
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot>(null);
-  const zoom = useRef(onZoom);
+  const asked = useRef({ onZoom, onPick });
 
   useLayoutEffect(() => {
-    zoom.current = onZoom;
+    asked.current = { onZoom, onPick };
   });
 
   useLayoutEffect(() => {
     const made = new Plot(host.current!, {
       onPoint: (id, x) => hover.set({ id, x, chart: metric }),
       onLeave: hover.clear,
-      onZoom: (range) => zoom.current(range),
+      onZoom: (range) => asked.current.onZoom(range),
+      onPick: (id) => asked.current.onPick(id),
     });
     plot.current = made;
     return () => made.destroy();
@@ -43,10 +47,10 @@ export function PlotView({ metric, view, label, onZoom }: Props) {
   }, []);
 
   useEffect(() => {
-    const follow = (): void => plot.current!.highlight(hover.get().id);
+    const follow = (): void => plot.current!.highlight(hover.get().id ?? picked);
     follow();
     return hover.subscribe(follow);
-  }, [hover, metric]);
+  }, [hover, metric, picked]);
 
   return <div className={styles["plot"]} ref={host} role="img" aria-label={label} />;
 }

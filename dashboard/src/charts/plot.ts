@@ -23,6 +23,8 @@ export interface PlotEvents {
   /** The pointer is at `x`, near the line `id`; null when it is near none. */
   onPoint: (id: string | null, x: number) => void;
   onLeave: () => void;
+  /** The line was clicked; null is the ground between lines. */
+  onPick: (id: string | null) => void;
   /** A range was dragged; null asks for the whole again. */
   onZoom: (range: Range | null) => void;
 }
@@ -40,6 +42,7 @@ export class Plot {
   private built = "";
   private highlighted: string | null = null;
   private isUnderPointer = false;
+  private wasDragged = false;
 
   constructor(
     private readonly host: HTMLElement,
@@ -117,6 +120,14 @@ export class Plot {
       this.host,
     );
     this.chart.over.append(this.overlay, this.dot);
+    this.chart.over.addEventListener("pointerdown", () => {
+      this.wasDragged = false;
+    });
+    this.chart.over.addEventListener("click", ({ detail }) => {
+      if (!this.wasDragged && detail === 1) {
+        this.events.onPick(this.pointedLine());
+      }
+    });
     this.chart.over.addEventListener("pointerenter", () => {
       this.isUnderPointer = true;
     });
@@ -133,7 +144,8 @@ export class Plot {
 
   private zoomIn(chart: uPlot): void {
     const { left, width } = chart.select;
-    if (this.isUnderPointer && width >= DRAG_MIN) {
+    this.wasDragged = width >= DRAG_MIN;
+    if (this.isUnderPointer && this.wasDragged) {
       this.events.onZoom([chart.posToVal(left, "x"), chart.posToVal(left + width, "x")]);
     }
     if (width > 0) {
@@ -142,18 +154,21 @@ export class Plot {
   }
 
   private followPointer(chart: uPlot): void {
-    const { left = -1, top = -1 } = chart.cursor;
+    const { left = -1 } = chart.cursor;
     if (this.isUnderPointer && left >= 0) {
-      const x = chart.posToVal(left, "x");
-      this.events.onPoint(this.nearestLine(chart, x, top), x);
+      this.events.onPoint(this.pointedLine(), chart.posToVal(left, "x"));
     }
     this.placeDot();
   }
 
-  private nearestLine(chart: uPlot, x: number, top: number): string | null {
+  /** The line that is nearest to the cursor, above or below. */
+  private pointedLine(): string | null {
+    const chart = this.chart!;
+    const { xs, lines } = this.view!.drawing;
+    const { left = -1, top = -1 } = chart.cursor;
+    const x = chart.posToVal(left, "x");
     let nearest: string | null = null;
     let reach = REACH;
-    const { xs, lines } = this.view!.drawing;
     for (const { id, values } of lines) {
       const distance = Math.abs(chart.valToPos(valueAt(xs, values, x), "y") - top);
       if (distance < reach) {

@@ -46,6 +46,6 @@ export function chartSummary(metric: string, lines: readonly Line[], noun: strin
 /** "3 NaN or ∞ in 2 runs"; null when every value is finite. */
 export function oddity(lines: readonly Line[], noun: string): string | null {
   const odd = lines.filter((line) => line.nonFiniteCount > 0);
-  const count = odd.reduce((sum, line) => sum + line.nonFiniteCount, 0);
-  return count === 0 ? null : `${wholeNumber(count)} NaN or ∞ in ${counted(odd.length, noun)}`;
+  const total = odd.reduce((sum, line) => sum + line.nonFiniteCount, 0);
+  return total === 0 ? null : `${wholeNumber(total)} NaN or ∞ in ${counted(odd.length, noun)}`;
 }

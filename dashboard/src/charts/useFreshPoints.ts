@@ -1,6 +1,6 @@
 import { useEffect } from "react";
 import { useClient } from "urql";
-import { FreshPointsDocument } from "../api/gql";
+import { LivePointsDocument } from "../api/gql";
 
 const RUNS_MAX = 100;
 const KEYS_MAX = 100;
@@ -16,7 +16,7 @@ export function useFreshPoints(runIds: readonly string[], keys: readonly string[
       return;
     }
     const variables = { runIds: followed.split(","), keys: JSON.parse(wanted) as string[] };
-    const { unsubscribe } = client.subscription(FreshPointsDocument, variables).subscribe(({ data }) => data && onNews());
+    const { unsubscribe } = client.subscription(LivePointsDocument, variables).subscribe(({ data }) => data && onNews());
     return unsubscribe;
   }, [client, followed, wanted, onNews]);
 }

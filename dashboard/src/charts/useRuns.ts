@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useState } from "react";
 import { useClient } from "urql";
 import { said } from "../api/client";
 import { ChartRunsDocument, LiveRunsDocument, type RunSelection, type RunStatus } from "../api/gql";
@@ -17,13 +17,16 @@ export interface ChartRuns {
   totalCount: number;
 }
 
-/** The runs of a selection, newest first, kept current. */
-export function useRuns(select: RunSelection): { found: ChartRuns | null; problem: string | null } {
+/** The runs of a selection, newest first, kept current; of null nothing. */
+export function useRuns(select: RunSelection | null): { found: ChartRuns | null; problem: string | null } {
   const client = useClient();
   const [found, setFound] = useState<ChartRuns | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
 
   const load = usePace(async () => {
+    if (select === null) {
+      return;
+    }
     const { data, error } = await client.query(ChartRunsDocument, { select }, { requestPolicy: "network-only" });
     setProblem(error ? said(error) : null);
     if (data) {
@@ -35,6 +38,10 @@ export function useRuns(select: RunSelection): { found: ChartRuns | null; proble
   });
 
   useEffect(() => {
+    if (select === null) {
+      setFound(null);
+      return;
+    }
     load();
     // The first message says that the subscription has begun: what happened before is in what is read after it.
     const { unsubscribe } = client.subscription(LiveRunsDocument, { select }).subscribe(({ data }) => data && load());
@@ -46,9 +53,4 @@ export function useRuns(select: RunSelection): { found: ChartRuns | null; proble
 
 function isSame(before: ChartRuns | null, now: ChartRuns): boolean {
   return JSON.stringify(before) === JSON.stringify(now);
-}
-
-/** The names of runs by their ids. */
-export function useNames(found: ChartRuns | null): ReadonlyMap<string, string> {
-  return useMemo(() => new Map(found?.runs.map(({ id, name }) => [id, name])), [found]);
 }

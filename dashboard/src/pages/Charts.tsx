@@ -1,6 +1,6 @@
 import { type RefObject, useCallback, useMemo, useRef, useState } from "react";
 import { useClient } from "urql";
-import type { RunSelection } from "../api/gql";
+import { FramesDocument, FramesWithRangeDocument, GroupFramesDocument, type RunSelection } from "../api/gql";
 import { Card } from "../charts/Card";
 import { Controls } from "../charts/Controls";
 import { isDensity } from "../charts/drawing";
@@ -8,24 +8,29 @@ import { isSavedWhole, loggedCsv, shownCsv } from "../charts/export";
 import type { Frame, Look } from "../charts/frames";
 import { chosenKeys } from "../charts/globs";
 import { Hover, HoverContext } from "../charts/hover";
+import { counted } from "../charts/numbers";
 import { paletteOf, SLOTS } from "../charts/palette";
 import { saveFile } from "../charts/picture";
 import { extent, zoomed } from "../charts/ranges";
 import { type Entry, RunList } from "../charts/RunList";
 import { type FramesOf, useFrames } from "../charts/useFrames";
 import { useFreshPoints } from "../charts/useFreshPoints";
-import { useKeys } from "../charts/useKeys";
+import { useMetricKeys } from "../charts/useMetricKeys";
 import { usePace } from "../charts/usePace";
-import { useNames, useRuns } from "../charts/useRuns";
+import { type ChartRun, type ChartRuns, useRuns } from "../charts/useRuns";
 import { useVisible } from "../charts/useVisible";
 import { axisInput } from "../charts/xaxis";
-import { toggled } from "../state/selection";
+import type { Operation } from "../copy/texts";
+import { selectionOf } from "../state/scope";
+import { slots, toggled } from "../state/selection";
 import { useTheme } from "../state/theme";
 import type { Range, View } from "../state/url";
 import { type Update, useView } from "../state/view";
+import { FilterBox } from "../table/FilterBox";
 import { useShortcuts } from "../ui/Keys";
 import { Problem } from "../ui/Problem";
 import styles from "./Charts.module.css";
+import { RunsHeader } from "./RunsHeader";
 
 const BUCKETS_MAX = 500;
 const DENSE_BUCKETS = 200; // enough for what is only a density
@@ -48,32 +53,30 @@ export default function Charts({ experiment }: Props) {
   const page = useRef<HTMLDivElement>(null);
   const { visible, watch } = useVisible();
 
-  const select = useSelection(experiment, view);
-  const { found, problem } = useRuns(select);
-  const names = useNames(found);
-  const running = useMemo(() => (found?.runs ?? []).filter(({ status }) => status === "RUNNING").map(({ id }) => id), [found]);
-  const keys = useKeys(select, found?.totalCount);
+  // The selected runs are drawn, and where none is selected all that the filter leaves.
+  const { q, sel } = view;
+  const filtered = useMemo(() => selectionOf(experiment, q), [experiment, q]);
+  const selected = useMemo(() => (sel.length > 0 ? { runIds: [...sel] } : null), [sel.join()]);
+  const select = selected ?? filtered;
+  const all = useRuns(filtered);
+  const some = useRuns(selected);
+  const drawn = selected ? some.found : all.found;
 
-  const metrics = useMemo(() => (keys === null ? [] : view.m.length === 0 ? keys.metrics : chosenKeys(view.m, keys.metrics)), [keys, view.m]);
+  const keys = useMetricKeys(select, drawn?.totalCount);
+  const metrics = useMemo(() => (view.m.length === 0 ? (keys ?? []) : chosenKeys(view.m, keys ?? [])), [keys, view.m]);
   const shown = useMemo(() => metrics.filter((metric) => visible.has(metric)), [metrics, visible]);
-  const frames = useFrames(useFramesOf(select, view, found?.totalCount ?? null), shown);
-
-  const reload = usePace(frames.reload);
-  useFreshPoints(running, shown, reload);
+  const asked = useFramesOf(select, view, drawn?.totalCount ?? null);
+  const { frames, problem, reload } = useFrames(asked, shown);
+  useFreshPoints(drawn?.runs.filter(isRunning).map(({ id }) => id) ?? [], shown, usePace(reload));
 
   const noun = view.group.length > 0 ? "group" : "run";
-  const groups = useMemo(() => groupsOf(frames.frames), [frames.frames]);
-  const look = useLook(view, names, groups, found?.runs.map(({ id }) => id) ?? []);
-  const entries = useMemo(
-    () =>
-      noun === "group"
-        ? [...groups].map(([id, { name, runCount }]): Entry => ({ id, name, runCount, slot: look.slotOf(id), isRunning: false }))
-        : (found?.runs ?? []).map(({ id, name, status }): Entry => ({ id, name, runCount: null, slot: look.slotOf(id), isRunning: status === "RUNNING" })),
-    [noun, groups, found, look],
-  );
+  const groups = useMemo(() => groupsOf(frames), [frames]);
+  const look = useLook(view, drawn?.runs ?? [], groups);
+  const entries = useEntries(noun === "group" ? groups : null, all.found?.runs ?? [], some.found?.runs ?? [], look);
 
-  const zoom = useCallback((range: Range | null) => update({ xr: range }), [update]);
-  useChartKeys(view, update, frames.frames, page);
+  const zoom = useCallback((xr: Range | null) => update({ xr }), [update]);
+  const pick = useCallback((id: string | null) => update(({ hl }) => ({ hl: id === hl ? null : id }), { replace: true }), [update]);
+  useChartKeys(view, update, frames, page);
 
   async function exportFrame(frame: Frame): Promise<void> {
     const isWhole = noun === "run" && isSavedWhole(frame);
@@ -83,40 +86,41 @@ export default function Charts({ experiment }: Props) {
     saveFile(new Blob([text], { type: "text/csv" }), `${frame.metric}.csv`);
   }
 
-  if (problem) {
-    return <Problem title="The runs cannot be shown" advice={problem} />;
-  }
   return (
     <HoverContext value={hover}>
       <div className={styles["page"]} ref={page}>
-        <div className={styles["controls"]}>
-          <Controls view={view} update={update} keys={keys} />
-          {frames.problem && <p role="alert">{frames.problem}</p>}
+        <div className={styles["head"]}>
+          <RunsHeader experiment={experiment} tab="charts" operation={operationOf(asked, shown)} />
+          <div className={styles["filter"]}>
+            <FilterBox value={q} onChange={(where) => update({ q: where }, { replace: q !== "" })} status={counted(all.found?.totalCount ?? 0, "run")} />
+          </div>
+          <Controls view={view} update={update} select={select} metrics={keys ?? []} />
         </div>
         <div className={styles["list"]}>
           <RunList
             entries={entries}
-            totalCount={noun === "run" ? (found?.totalCount ?? 0) : groups.size}
+            totalCount={noun === "run" ? (all.found?.totalCount ?? 0) : groups.size}
             noun={noun}
             palette={palette}
-            selected={view.sel}
-            onToggle={noun === "run" ? (id) => update(({ sel }) => ({ sel: toggled(sel, id) })) : null}
+            selected={sel}
+            onToggle={noun === "run" ? (id) => update((now) => ({ sel: toggled(now.sel, id) })) : null}
             onClear={() => update({ sel: [] })}
           />
         </div>
         <div className={styles["cards"]} data-scroller>
-          {found !== null && keys !== null && metrics.length === 0 && <NoCharts view={view} runCount={found.totalCount} />}
+          <Advice problem={all.problem ?? some.problem ?? problem} drawn={drawn} keys={keys} metrics={metrics} />
           {metrics.map((metric) => (
             <div key={metric} data-key={metric} tabIndex={-1} ref={watch}>
               {visible.has(metric) && (
                 <Card
                   metric={metric}
-                  frame={frames.frames.get(metric) ?? null}
+                  frame={frames.get(metric) ?? null}
                   view={view}
                   look={look}
                   palette={palette}
                   noun={noun}
                   onZoom={zoom}
+                  onPick={noun === "run" ? pick : ignore}
                   onExport={(frame) => void exportFrame(frame)}
                 />
               )}
@@ -128,20 +132,36 @@ export default function Charts({ experiment }: Props) {
   );
 }
 
-function NoCharts({ view, runCount }: { view: View; runCount: number }) {
-  if (runCount === 0) {
-    return <p className="muted">No runs here. Check some in the table, or change the filter.</p>;
-  }
-  return <p className="muted">{view.m.length > 0 ? "No metric of these runs has such a name." : "These runs have logged no metrics."}</p>;
+const isRunning = ({ status }: ChartRun): boolean => status === "RUNNING";
+const ignore = (): void => undefined;
+
+interface AdviceProps {
+  problem: string | null;
+  drawn: ChartRuns | null;
+  keys: readonly string[] | null;
+  metrics: readonly string[];
 }
 
-/** Which runs: those of the experiment that the filter leaves, or without an experiment the selected ones. */
-function useSelection(experiment: string | null, { q, sel }: View): RunSelection {
-  const ids = experiment === null ? sel.join() : "";
-  return useMemo(
-    () => (experiment === null ? { runIds: ids === "" ? [] : ids.split(",") } : { experimentIds: [experiment], where: q || null }),
-    [experiment, q, ids],
-  );
+/** Why there is nothing to see, if there is nothing. */
+function Advice({ problem, drawn, keys, metrics }: AdviceProps) {
+  if (problem) {
+    return <Problem title="The charts cannot be drawn" advice={problem} />;
+  }
+  if (drawn === null || keys === null || metrics.length > 0) {
+    return null;
+  }
+  if (drawn.totalCount === 0) {
+    return <p className="muted">No run satisfies the filter.</p>;
+  }
+  return <p className="muted">{keys.length > 0 ? "These runs have no metric of such a name." : "These runs have logged no metrics yet."}</p>;
+}
+
+/** What the charts in sight ask, to be taken along. */
+function operationOf(of: FramesOf | null, metrics: readonly string[]): Operation {
+  const { groupBy = null, withRange = false, ...variables } = of ?? {};
+  return groupBy
+    ? { document: GroupFramesDocument, variables: { ...variables, metrics, groupBy } }
+    : { document: withRange ? FramesWithRangeDocument : FramesDocument, variables: { ...variables, metrics } };
 }
 
 /** What frames to ask for; null while it is not known how many runs there are. */
@@ -165,9 +185,16 @@ function useFramesOf(select: RunSelection, { x, xr, group, band, mode }: View, r
   );
 }
 
+interface Group {
+  name: string;
+  runCount: number;
+}
+
+type Groups = ReadonlyMap<string, Group>;
+
 /** The groups that any chart shows, in the order of their values. */
-function groupsOf(frames: ReadonlyMap<string, Frame>): ReadonlyMap<string, { name: string; runCount: number }> {
-  const groups = new Map<string, { name: string; runCount: number }>();
+function groupsOf(frames: ReadonlyMap<string, Frame>): Groups {
+  const groups = new Map<string, Group>();
   for (const { series } of frames.values()) {
     for (const { id, groupName, runCount } of series) {
       if (groupName !== null) {
@@ -178,24 +205,39 @@ function groupsOf(frames: ReadonlyMap<string, Frame>): ReadonlyMap<string, { nam
   return groups;
 }
 
-/** How lines look: coloured are the selected runs, or where none is selected all, if colours suffice. */
-function useLook(view: View, names: ReadonlyMap<string, string>, groups: ReadonlyMap<string, { name: string }>, runIds: readonly string[]): Look {
-  const { smooth, band, mode, xlog, sel } = view;
-  const slots = useMemo(() => {
-    const coloured = groups.size > 0 ? [...groups.keys()] : sel.length > 0 ? sel : runIds;
-    return new Map(coloured.length <= SLOTS || sel.length > 0 ? coloured.slice(0, SLOTS).map((id, slot) => [id, slot]) : []);
-  }, [groups, sel, runIds]);
-  return useMemo(
-    () => ({
+/** How lines look. Selected runs have the colours of their order; where none is selected all have, if colours suffice. */
+function useLook({ smooth, band, mode, xlog, sel }: View, runs: readonly ChartRun[], groups: Groups): Look {
+  return useMemo(() => {
+    const names = new Map(runs.map(({ id, name }) => [id, name]));
+    const drawn = groups.size > 0 ? [...groups.keys()] : sel.length > 0 ? sel : runs.map(({ id }) => id);
+    const coloured = sel.length > 0 || drawn.length <= SLOTS ? drawn.slice(0, SLOTS) : [];
+    const places = slots(coloured);
+    return {
       nameOf: (id) => groups.get(id)?.name ?? names.get(id) ?? id,
-      slotOf: (id) => slots.get(id) ?? null,
+      slotOf: (id) => places.get(id) ?? null,
       smooth,
       band,
       mode,
       xIsLog: xlog,
-    }),
-    [groups, names, slots, smooth, band, mode, xlog],
-  );
+    };
+  }, [smooth, band, mode, xlog, sel, runs, groups]);
+}
+
+/** What the list beside the charts lists: the groups, or the runs of the filter below those selected from elsewhere. */
+function useEntries(groups: Groups | null, runs: readonly ChartRun[], selected: readonly ChartRun[], look: Look): Entry[] {
+  return useMemo(() => {
+    if (groups) {
+      return [...groups].map(([id, { name, runCount }]) => ({ id, name, runCount, slot: look.slotOf(id), isRunning: false }));
+    }
+    const here = new Set(runs.map(({ id }) => id));
+    return [...selected.filter(({ id }) => !here.has(id)), ...runs].map((run) => ({
+      id: run.id,
+      name: run.name,
+      runCount: null,
+      slot: look.slotOf(run.id),
+      isRunning: isRunning(run),
+    }));
+  }, [groups, runs, selected, look]);
 }
 
 function useChartKeys(view: View, update: Update, frames: ReadonlyMap<string, Frame>, page: RefObject<HTMLElement | null>): void {
