@@ -6,6 +6,7 @@ const Experiments = lazy(() => import("./pages/Experiments"));
 const Runs = lazy(() => import("./pages/Runs"));
 const Charts = lazy(() => import("./pages/Charts"));
 const Diff = lazy(() => import("./pages/Diff"));
+const ArtifactCompare = lazy(() => import("./pages/ArtifactCompare"));
 const Run = lazy(() => import("./pages/Run"));
 const SavedView = lazy(() => import("./pages/SavedView"));
 const Settings = lazy(() => import("./pages/Settings"));
@@ -29,6 +30,9 @@ export function Pages() {
         </Route>
         <Route path="/compare/diff">
           <Diff experiment={null} />
+        </Route>
+        <Route path="/compare/artifacts">
+          <ArtifactCompare />
         </Route>
         <Route path="/r/:run/*?">{({ run, "*": tab = "" }) => <Run run={run} tab={tab} />}</Route>
         <Route path="/v/:view">{({ view }) => <SavedView id={view} />}</Route>
