@@ -16,6 +16,7 @@ const SCALARS = {
   Cells: "unknown[]",
   Cursor: "string",
   DateTime: "string",
+  Float32Column: "string",
   Float64Column: "unknown",
   ID: "string",
   Int64: "number",

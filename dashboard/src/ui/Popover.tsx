@@ -5,7 +5,7 @@ interface Props {
   label: ReactNode;
   /** What the button is called where its label says too little. */
   name?: string;
-  className?: string;
+  className?: string | undefined;
   /** Rendered while it is open; `close` closes it. */
   children: (close: () => void) => ReactNode;
 }
