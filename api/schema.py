@@ -30,6 +30,7 @@ from api import (
     points,
     projects,
     runs,
+    saved_views,
     series,
     server,
     tags,
@@ -53,6 +54,7 @@ Query = merge_types(
         groupings.GroupQuery,
         series.SeriesQuery,
         metric_frames.MetricFrameQuery,
+        saved_views.SavedViewQuery,
         nodes.NodeQuery,
         server.ServerQuery,
     ),
@@ -70,6 +72,7 @@ Mutation = merge_types(
         inputs.InputMutation,
         artifacts.ArtifactMutation,
         exports.ExportMutation,
+        saved_views.SavedViewMutation,
     ),
 )
 Subscription = merge_types("Subscription", (events.EventSubscription, points.PointSubscription))

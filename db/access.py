@@ -35,6 +35,9 @@ class Action(StrEnum):
     APPEND = "append to this run"
     ANNOTATE = "annotate this run"
     DECLARE = "declare the goal of a metric"
+    SAVE_VIEW = "save a view"
+    DELETE_VIEW = "delete this view"
+    MANAGE = "manage the members"
 
 
 READERS = frozenset({Role.VIEWER, Role.EDITOR, Role.OWNER})
@@ -81,6 +84,10 @@ def allows(scope: Scope, action: Action, project_id: UUID, owner_id: UUID | None
         return role in READERS or owner_id is None or owner_id == scope.account_id
     if action is Action.START:
         return role in WRITERS or role is Role.LOGGER
+    if action is Action.MANAGE:
+        return role is Role.OWNER
+    if action is Action.DELETE_VIEW:
+        return role is Role.OWNER or (role is Role.EDITOR and owner_id == scope.account_id)
     return role in WRITERS or (role is Role.LOGGER and owner_id == scope.account_id)
 
 
@@ -95,7 +102,8 @@ def require(scope: Scope, action: Action, what: str, project_id: UUID, owner_id:
         raise NotFound(f"there is no {what}")
     if not allows(scope, action, project_id, owner_id):
         role = scope.roles[project_id]
-        raise Forbidden(f"the role {role} may not {action}", hint="ask an owner of the project for the role EDITOR")
+        may = Role.OWNER if role is Role.EDITOR else Role.EDITOR
+        raise Forbidden(f"the role {role} may not {action}", hint=f"ask an owner of the project for the role {may}")
 
 
 SCOPES = """
