@@ -1,31 +1,31 @@
 import { useDeferredValue, useMemo } from "react";
 import { useQuery } from "urql";
-import { Link } from "wouter";
 import { said } from "../api/client";
 import { DiffDocument, type RunSelection } from "../api/gql";
 import { counted, wholeNumber } from "../charts/numbers";
-import { CopyMenu } from "../copy/CopyMenu";
 import { DiffTable } from "../diff/DiffTable";
 import { own, setOwn } from "../diff/own";
 import { Patches } from "../diff/Patches";
 import { found, rowsOf } from "../diff/rows";
+import { selectionOf } from "../state/scope";
 import { EMPTY, type View } from "../state/url";
 import { addressOf, useView } from "../state/view";
 import { useShortcuts } from "../ui/Keys";
 import { Problem } from "../ui/Problem";
 import styles from "./Diff.module.css";
+import { RunsHeader } from "./RunsHeader";
 
 export interface Props {
   /** null shows the selected runs of any experiment. */
   experiment: string | null;
 }
 
-/** The selected runs; without a selection those that the filter leaves. */
-function selectionOf({ sel, q }: View, experiment: string | null): RunSelection | null {
+/** The selected runs; without a selection those that the filter leaves; null for all there are, which says nothing. */
+function comparedOf({ sel, q }: View, experiment: string | null): RunSelection | null {
   if (sel.length > 0) {
     return { runIds: [...sel] };
   }
-  return experiment === null && q === "" ? null : { ...(experiment && { experimentIds: [experiment] }), ...(q && { where: q }) };
+  return experiment === null && q === "" ? null : selectionOf(experiment, q);
 }
 
 /** What differs between runs: params, metrics, tags, source, environment, packages, datasets and files, side by side. */
@@ -37,7 +37,7 @@ export default function Diff({ experiment }: Props) {
   const base = own(view, "base");
   const patch = own(view, "patch");
   const onlyDifferences = all === null;
-  const select = useMemo(() => selectionOf(view, experiment), [view.sel, view.q, experiment]);
+  const select = useMemo(() => comparedOf(view, experiment), [view.sel, view.q, experiment]);
   const variables = useMemo(() => ({ select: select ?? {}, baselineId: base, onlyDifferences }), [select, base, onlyDifferences]);
   const [{ data, error, fetching }, again] = useQuery({ query: DiffDocument, variables, pause: select === null });
   const comparison = data?.compareRuns;
@@ -64,23 +64,15 @@ export default function Diff({ experiment }: Props) {
   if (patch !== null) {
     return <Patches comparison={comparison} shown={patch.split(",")} onShow={(ids) => set({ patch: ids.join(",") })} onClose={() => set({ patch: null })} />;
   }
-  const back = experiment === null ? "/compare" : `/e/${experiment}`;
   return (
     <div className={styles.page}>
-      <header className={styles.bar}>
-        <h1>{counted(comparison.runs.length, "run")}</h1>
-        <nav className={styles.tabs} aria-label="Views of these runs">
-          <Link href={addressOf(back, { ...view, rest: [] })}>Table</Link>
-          <Link href={addressOf(`${back}/charts`, { ...view, rest: [] })}>Charts</Link>
-          <span aria-current="page">Diff</span>
-        </nav>
-        <CopyMenu operation={{ document: DiffDocument, variables }} />
-      </header>
+      <RunsHeader experiment={experiment} tab="diff" operation={{ document: DiffDocument, variables }} />
       <div className={styles.tools}>
+        <strong>{counted(comparison.runs.length, "run")}</strong>
         <label className={styles.choice}>
           <input type="checkbox" checked={onlyDifferences} onChange={(event) => showAll(!event.target.checked)} />
           Only differences
-          <strong>{`${wholeNumber(comparison.differingKeys)} of ${wholeNumber(comparison.totalKeys)} differ`}</strong>
+          <span className="muted">{`${wholeNumber(comparison.differingKeys)} of ${wholeNumber(comparison.totalKeys)} differ`}</span>
         </label>
         <input id="diff-search" type="search" placeholder="Search keys  /" aria-label="Search keys" value={search ?? ""} onChange={(event) => set({ find: event.target.value || null }, { replace: true })} />
         <label className={styles.choice}>

@@ -13,6 +13,7 @@ import { Moment } from "./Moment";
 import { fileHref } from "./paths";
 import { type Folder, treeOf } from "./tree";
 import { usePages } from "./usePages";
+import { useRepeat } from "./useRepeat";
 
 type Run = NonNullable<RunPageQuery["run"]>;
 type Connection = NonNullable<RunArtifactsQuery["run"]>["artifacts"];
@@ -28,6 +29,7 @@ interface Props {
 export function Artifacts({ run, shown }: Props) {
   const [{ data, error }, again] = useQuery({ query: RunArtifactsDocument, variables: { id: run.id, prefix: "" } });
   const first = data?.run?.artifacts;
+  useRepeat(run.status === "RUNNING" || first?.nodes.some(({ state }) => state === "PENDING" || state === "VALIDATING") === true, again);
   if (error) {
     return <Problem title="The files cannot be listed" advice={said(error)} onRetry={() => again({ requestPolicy: "network-only" })} />;
   }

@@ -11,6 +11,7 @@ import { addressOf } from "../state/view";
 import styles from "./Lists.module.css";
 import { Spark } from "./Spark";
 import { usePages } from "./usePages";
+import { useRepeat } from "./useRepeat";
 
 type Run = NonNullable<RunPageQuery["run"]>;
 type Metric = Run["metrics"]["nodes"][number];
@@ -82,7 +83,8 @@ export function MetricTable({ run, most }: Props) {
 
 function useSparks(run: Run, shown: readonly Metric[]): ReadonlyMap<string, Float64Array> {
   const keys = shown.filter(({ count }) => count > 1).map(({ key }) => key);
-  const [{ data }] = useQuery({ query: RunSparksDocument, variables: { id: run.id, keys }, pause: keys.length === 0 });
+  const [{ data }, again] = useQuery({ query: RunSparksDocument, variables: { id: run.id, keys }, pause: keys.length === 0 });
+  useRepeat(run.status === "RUNNING" && keys.length > 0, again);
   return useMemo(() => new Map(data?.run?.series.map(({ key, values }) => [key, float64Column(values as string)])), [data]);
 }
 
