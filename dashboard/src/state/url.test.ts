@@ -23,7 +23,7 @@ const view: fc.Arbitrary<View> = fc.record({
   sel: fc.uniqueArray(id, { maxLength: 60 }),
   hl: fc.option(id),
   m: fc.array(text),
-  x: fc.constantFrom("step", "wall", "rel"),
+  x: fc.oneof(fc.constantFrom("step" as const, "wall" as const, "rel" as const), text.map((key) => `metric:${key}` as const)),
   xr: fc.option(range),
   yr: fc.option(range),
   xlog: fc.boolean(),

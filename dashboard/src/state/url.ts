@@ -4,7 +4,8 @@
  */
 export type Area = "ATTRIBUTE" | "PARAM" | "METRIC" | "TAG" | "SOURCE" | "DATASET";
 export type Stat = "LAST" | "FIRST" | "MIN" | "MAX" | "BEST" | "COUNT";
-export type XKind = "step" | "wall" | "rel";
+/** What charts are drawn over: "metric:" is followed by the key of another metric. */
+export type XKind = "step" | "wall" | "rel" | `metric:${string}`;
 export type Band = "std" | "minmax" | "none";
 export type Mode = "auto" | "lines" | "density";
 export type Theme = "light" | "dark";
@@ -217,7 +218,7 @@ const KEYS: Record<string, Key> = {
   sel: { read: (text) => ({ sel: parseSelected(text) }), write: ({ sel }) => formatSelected(sel) },
   hl: { read: (text) => ({ hl: UUID.test(text) ? text : null }), write: ({ hl }) => hl ?? "" },
   m: { read: (text) => ({ m: listed(text).map(unescaped).filter(Boolean) }), write: ({ m }) => m.map(escaped).join(",") },
-  x: { read: (text) => ({ x: one(["step", "wall", "rel"], text, "step") }), write: ({ x }) => (x === "step" ? "" : x) },
+  x: { read: (text) => ({ x: /^metric:./s.test(text) ? (text as XKind) : one(["step", "wall", "rel"], text, "step") }), write: ({ x }) => (x === "step" ? "" : x) },
   xr: { read: (text) => ({ xr: parseRange(text) }), write: ({ xr }) => xr?.join("..") ?? "" },
   yr: { read: (text) => ({ yr: parseRange(text) }), write: ({ yr }) => yr?.join("..") ?? "" },
   xlog: { read: (text) => ({ xlog: text === "1" }), write: ({ xlog }) => flag(xlog) },
