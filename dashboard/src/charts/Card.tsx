@@ -1,11 +1,11 @@
 import { type ReactNode, useMemo, useRef, useState } from "react";
 import type { Range, View as UrlView } from "../state/url";
 import styles from "./charts.module.css";
-import { type Drawing, valueRange } from "./drawing";
+import { type Drawing, type Line, valueRange } from "./drawing";
 import { drawingOf, type Frame, type Look } from "./frames";
 import { useHovered } from "./hover";
 import { nearestPlace } from "./nearest";
-import { counted, shortValue } from "./numbers";
+import { counted, shortValue, wholeNumber } from "./numbers";
 import type { Palette } from "./palette";
 import { pictureOf, saveFile } from "./picture";
 import type { View } from "./plot";
@@ -113,26 +113,45 @@ interface FactsProps {
   noun: string;
 }
 
-/** Below a chart: what it is made of, or while something is hovered, what that is. */
+/** Below a chart: the line that is hovered or picked, and what the chart is made of. */
 function Facts({ frame, drawing, view, palette, noun }: FactsProps) {
   const { id: hovered, x } = useHovered();
-  const id = hovered ?? view.hl;
-  const line = id === null ? undefined : drawing.lines.find((one) => one.id === id);
-  if (line) {
-    const at = x === null ? line.values.findLastIndex((value) => !Number.isNaN(value)) : nearestPlace(drawing.xs, line.values, x);
-    return (
-      <>
-        <Swatch slot={line.slot} palette={palette} />
-        <span className={styles["name"]}>{line.name}</span>
-        <span>{at === -1 ? "no value here" : `${shortValue(line.values[at]!)} at ${xText(view.x, drawing.xs[at]!)}`}</span>
-      </>
-    );
-  }
+  const line = drawing.lines.find(({ id }) => id === (hovered ?? view.hl));
+  return (
+    <>
+      {line && <LineFacts line={line} xs={drawing.xs} x={x} xName={view.x} palette={palette} />}
+      {(!line || hovered === null) && <FrameFacts frame={frame} drawing={drawing} noun={noun} />}
+    </>
+  );
+}
+
+interface LineFactsProps {
+  line: Line;
+  xs: Float64Array;
+  /** Where the pointer is; null for the end of the line. */
+  x: number | null;
+  xName: string;
+  palette: Palette;
+}
+
+function LineFacts({ line, xs, x, xName, palette }: LineFactsProps) {
+  const { values } = line;
+  const at = x === null ? values.findLastIndex((value) => !Number.isNaN(value)) : nearestPlace(xs, values, x);
+  return (
+    <>
+      <Swatch slot={line.slot} palette={palette} />
+      <span className={styles["name"]}>{line.name}</span>
+      <span>{at === -1 ? "no value here" : `${shortValue(values[at]!)} at ${xText(xName, xs[at]!)}`}</span>
+    </>
+  );
+}
+
+function FrameFacts({ frame, drawing, noun }: Pick<FactsProps, "frame" | "drawing" | "noun">) {
   const odd = oddity(drawing.lines, noun);
   return (
     <>
       <span>{counted(frame.series.length, noun)}</span>
-      {frame.leftOut > 0 && <span className={styles["warn"]}>of {frame.series.length + frame.leftOut}, newest first</span>}
+      {frame.leftOut > 0 && <span className={styles["warn"]}>{`the newest of ${wholeNumber(frame.series.length + frame.leftOut)}`}</span>}
       {frame.isExact ? (
         <span className={styles["badge"]} title="Every logged point is shown: none was averaged or left out.">
           exact

@@ -138,6 +138,7 @@ export class Plot {
   }
 
   private zoomOut(): null {
+    this.events.onPick(null); // what the first of the two clicks picked
     this.events.onZoom(null);
     return null;
   }

@@ -48,7 +48,7 @@ export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
         setHeld((before) => ({ subject: subject!, frames: new Map([...(before.subject === subject ? before.frames : []), ...frames]) }));
       }
     },
-    [client, request], // eslint-disable-line
+    [client, request],
   );
 
   useEffect(() => {

@@ -1,4 +1,4 @@
-import { type RefObject, useCallback, useMemo, useRef, useState } from "react";
+import { type RefObject, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useClient } from "urql";
 import { FramesDocument, FramesWithRangeDocument, GroupFramesDocument, type RunSelection } from "../api/gql";
 import { Card } from "../charts/Card";
@@ -62,12 +62,15 @@ export default function Charts({ experiment }: Props) {
   const some = useRuns(selected);
   const drawn = selected ? some.found : all.found;
 
-  const keys = useMetricKeys(select, drawn?.totalCount);
+  const running = useMemo(() => drawn?.runs.filter(isRunning).map(({ id }) => id) ?? [], [drawn]);
+  const keys = useMetricKeys(select, drawn, running.length > 0);
   const metrics = useMemo(() => (view.m.length === 0 ? (keys ?? []) : chosenKeys(view.m, keys ?? [])), [keys, view.m]);
   const shown = useMemo(() => metrics.filter((metric) => visible.has(metric)), [metrics, visible]);
   const asked = useFramesOf(select, view, drawn?.totalCount ?? null);
   const { frames, problem, reload } = useFrames(asked, shown);
-  useFreshPoints(drawn?.runs.filter(isRunning).map(({ id }) => id) ?? [], shown, usePace(reload));
+  const refresh = usePace(reload);
+  useFreshPoints(running, shown, refresh);
+  useEffect(refresh, [drawn, refresh]);
 
   const noun = view.group.length > 0 ? "group" : "run";
   const groups = useMemo(() => groupsOf(frames), [frames]);
@@ -210,7 +213,8 @@ function useLook({ smooth, band, mode, xlog, sel }: View, runs: readonly ChartRu
   return useMemo(() => {
     const names = new Map(runs.map(({ id, name }) => [id, name]));
     const drawn = groups.size > 0 ? [...groups.keys()] : sel.length > 0 ? sel : runs.map(({ id }) => id);
-    const coloured = sel.length > 0 || drawn.length <= SLOTS ? drawn.slice(0, SLOTS) : [];
+    const isColoured = sel.length > 0 || (drawn.length <= SLOTS && mode !== "density");
+    const coloured = isColoured ? drawn.slice(0, SLOTS) : [];
     const places = slots(coloured);
     return {
       nameOf: (id) => groups.get(id)?.name ?? names.get(id) ?? id,
