@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useMemo } from "react";
+import { type ReactNode, useMemo } from "react";
 import { useQuery } from "urql";
 import { Link } from "wouter";
 import { said } from "../api/client";
@@ -14,6 +14,7 @@ import { Overview } from "../run/Overview";
 import { fileIn, runHref } from "../run/paths";
 import { Source } from "../run/Source";
 import { Tags } from "../run/Tags";
+import { useRepeat } from "../run/useRepeat";
 import { StatusBadge } from "../ui/Badge";
 import { Problem } from "../ui/Problem";
 import styles from "./Run.module.css";
@@ -26,18 +27,12 @@ export interface Props {
 
 type Run = NonNullable<RunPageQuery["run"]>;
 
-const RUNNING_EVERY_MS = 5000;
-
 /** One run: what it is, and everything it recorded. */
 export default function Run({ run: id, tab }: Props) {
   const variables = useMemo(() => ({ id }), [id]);
   const [{ data, error, fetching }, again] = useQuery({ query: RunPageDocument, variables });
   const run = data?.run;
-  const isRunning = run?.status === "RUNNING" || run?.status === "LOST";
-  useEffect(() => {
-    const asking = isRunning && setInterval(() => document.hidden || again({ requestPolicy: "network-only" }), RUNNING_EVERY_MS);
-    return () => void (asking && clearInterval(asking));
-  }, [isRunning, again]);
+  useRepeat(run?.status === "RUNNING" || run?.status === "LOST", again);
 
   if (error && !run) {
     return <Problem title="This run cannot be shown" advice={said(error)} onRetry={() => again({ requestPolicy: "network-only" })} />;
