@@ -3,7 +3,9 @@ import { useQuery } from "urql";
 import { Link, useLocation } from "wouter";
 import { ExperimentDocument } from "../api/gql";
 import { CopyMenu } from "../copy/CopyMenu";
+import { SavedViews } from "../copy/SavedViews";
 import type { Operation } from "../copy/texts";
+import type { Tab } from "../state/saved";
 import { pathOf } from "../state/scope";
 import { addressOf, useView } from "../state/view";
 import { useShortcuts } from "../ui/Keys";
@@ -12,7 +14,7 @@ import styles from "./RunsHeader.module.css";
 
 interface Props {
   experiment: string | null;
-  tab: "" | "charts" | "diff";
+  tab: Tab;
   /** What this view asks, for those who want to ask it elsewhere. */
   operation: Operation;
   /** More that can be done with the view. */
@@ -24,7 +26,7 @@ export function RunsHeader({ experiment, tab, operation, children }: Props) {
   const [{ data }] = useQuery({ query: ExperimentDocument, variables: { id: experiment ?? "" }, pause: experiment === null });
   const [view] = useView();
   const [, navigate] = useLocation();
-  const to = (other: Props["tab"]) => addressOf(pathOf(experiment, other), view);
+  const to = (other: Tab) => addressOf(pathOf(experiment, other), view);
   useShortcuts([
     { keys: "c", does: "charts", run: () => navigate(to("charts")) },
     { keys: "d", does: "diff", run: () => navigate(to("diff")) },
@@ -51,6 +53,7 @@ export function RunsHeader({ experiment, tab, operation, children }: Props) {
       </nav>
       <div className={styles.actions}>
         {children}
+        {experiment !== null && <SavedViews experiment={experiment} tab={tab} />}
         <CopyMenu operation={operation} />
       </div>
     </header>

@@ -53,8 +53,11 @@ export function meanOf({ count, mean, deviation }: Summary): string {
     return ABSENT;
   }
   const middle = typeof mean === "number" ? result(mean) : String(mean);
-  return typeof deviation === "number" && count > 1 ? `${middle} ± ${decimal(Number(deviation.toPrecision(2)))}` : middle;
+  return typeof deviation === "number" && count > 1 ? `${middle} ± ${deviated(deviation)}` : middle;
 }
+
+/** To two digits, both written. */
+const deviated = (value: number): string => (value >= 1e-4 && value < 100 ? value.toPrecision(2) : decimal(Number(value.toPrecision(2))));
 
 /** The groups by what they are sorted by, means for metrics; those without a value last. */
 export function sortedGroups(groups: readonly Group[], sort: readonly Sort[]): readonly Group[] {
