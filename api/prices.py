@@ -116,6 +116,8 @@ ALONE: Final = frozenset({"createProject", "startExport"})
 
 PRICES: Final[Mapping[str, Price]] = {
     "Viewer.memberships": Price(STATEMENT, usual(20)),
+    "Viewer.tokens": Price(STATEMENT, usual(10)),
+    "Project.members": Price(STATEMENT, usual(20)),
     "Project.metricGoals": Price(STATEMENT, usual(10)),
     "Project.metricGoalHistory": Price(STATEMENT, usual(50)),
     # experiments, of each of which all runs are counted

@@ -23,6 +23,7 @@ from api import (
     goals,
     groupings,
     inputs,
+    members,
     metric_frames,
     metrics,
     nodes,
@@ -34,6 +35,7 @@ from api import (
     series,
     server,
     tags,
+    tokens,
 )
 from api.context import Info
 from api.scalars import SCALARS
@@ -73,6 +75,8 @@ Mutation = merge_types(
         artifacts.ArtifactMutation,
         exports.ExportMutation,
         saved_views.SavedViewMutation,
+        tokens.TokenMutation,
+        members.MemberMutation,
     ),
 )
 Subscription = merge_types("Subscription", (events.EventSubscription, points.PointSubscription))
