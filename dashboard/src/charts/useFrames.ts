@@ -17,7 +17,7 @@ export interface FramesOf {
 }
 
 interface Held {
-  /** What the frames are of; frames of something else cannot be shown even for a moment. */
+  /** What the frames are over and of; those of another cannot be drawn even for a moment. */
   subject: string;
   frames: ReadonlyMap<string, Frame>;
 }
@@ -25,15 +25,15 @@ interface Held {
 const NOTHING: Held = { subject: "", frames: new Map() };
 
 /**
- * The frames of these metrics: one request for all that are not there. While another range or width is on its way the
- * frames before it stay; `of` null waits. `reload` reads them all again.
+ * The frames of these metrics: one request for all that are not there. While another range or selection is on its way
+ * the frames before it stay; `of` null waits. `reload` reads them all again.
  */
 export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
   const client = useClient();
   const [held, setHeld] = useState(NOTHING);
   const [problem, setProblem] = useState<string | null>(null);
   const request = JSON.stringify(of);
-  const subject = useMemo(() => of && JSON.stringify([of.select, of.groupBy, of.x.kind, of.x.metric]), [of]);
+  const subject = useMemo(() => of && JSON.stringify([of.groupBy, of.x.kind, of.x.metric]), [of]);
   const asked = useRef({ request: "", metrics: new Set<string>() });
 
   const load = useCallback(

@@ -46,6 +46,10 @@ interface Props {
 
 /** The metrics of many runs as lines: one chart for each, all over the same axis and with the same hover. */
 export default function Charts({ experiment }: Props) {
+  return <ChartsOf key={experiment} experiment={experiment} />; // nothing of one experiment is shown for another
+}
+
+function ChartsOf({ experiment }: Props) {
   const [view, update] = useView();
   const client = useClient();
   const palette = paletteOf(useTheme());
