@@ -12,14 +12,17 @@ interface Props {
   /** What a line is: a run or a group. */
   noun: string;
   palette: Palette;
+  /** Whether these are the logged values; else they are means of buckets, and the table says so. */
+  isExact: boolean;
 }
 
 /** What a chart shows, in figures: a row for each line, in the order of the runs. */
-export function ValueTable({ metric, drawing, noun, palette }: Props) {
+export function ValueTable({ metric, drawing, noun, palette, isExact }: Props) {
   const rows = useMemo(() => drawing.lines.map(summarised), [drawing]);
   return (
     <div className={styles["values"]} tabIndex={0} role="region" aria-label={`Values of ${metric}`}>
       <table>
+        {!isExact && <caption>Of the means of buckets. Zoom in until it is exact, or save the CSV, for what was logged.</caption>}
         <thead>
           <tr>
             <th scope="col">{noun === "run" ? "Run" : "Group"}</th>
