@@ -68,7 +68,7 @@ export function Card({ metric, frame, view, look, palette, noun, onZoom, onPick,
       <div className={styles["body"]} ref={body}>
         {frame === null && <p className={styles["note"]}>Loading…</p>}
         {frame !== null && plotView === null && <p className={styles["note"]}>No {noun} has values of it here.</p>}
-        {plotView && isTable && <ValueTable drawing={plotView.drawing} noun={noun} palette={palette} metric={metric} isExact={frame.isExact} />}
+        {frame && plotView && isTable && <ValueTable drawing={plotView.drawing} noun={noun} palette={palette} metric={metric} isExact={frame.isExact} />}
         {plotView && !isTable && (
           <>
             <PlotView metric={metric} view={plotView} label={chartSummary(metric, plotView.drawing.lines, noun)} onZoom={onZoom} picked={view.hl} onPick={onPick} />
