@@ -6,6 +6,7 @@ import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
 from api.columns import ColumnEncoding
+from api.previews import PreviewKind
 from db.access import Role
 from db.artifacts import ArtifactState, FailureReason
 from db.attempts import RunStatus
@@ -102,6 +103,16 @@ def describe_all() -> None:
         JSON="As a list.",
         BASE64="As base64 text of 8 little-endian bytes a number: fast and exact, for programs.",
         COMPACT="As an object, in the smallest of a few forms that give back the same bits: a quarter of the bytes.",
+    )
+    describe(
+        PreviewKind,
+        "PreviewKind",
+        "What a page may show of a file.",
+        TEXT="Text.",
+        JSON="JSON.",
+        CSV="Comma-separated values.",
+        PNG="A PNG image.",
+        JPEG="A JPEG image.",
     )
     describe(
         ArtifactState,

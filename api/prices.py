@@ -139,6 +139,8 @@ PRICES: Final[Mapping[str, Price]] = {
     "Environment.gpus": Price(items=usual(8)),
     "Environment.packages": Price(items=usual(200)),
     "Artifact.download": Price(20),
+    "Artifact.preview": Price(20),
+    "Artifact.sameBytes": Price(STATEMENT, number("first", absent=20, most=100)),
     "FilterCheck.suggestions": Price(items=usual(20)),
     "RunKey.types": Price(items=usual(2)),
     # series
@@ -192,6 +194,7 @@ PRICES: Final[Mapping[str, Price]] = {
     "RunFrame.columns": Price(STATEMENT, usual(100)),
     "RunFrame.totalCount": Price(COUNT),
     "FrameColumn.cells": PAGED,
+    "FrameColumn.differsInSelection": Price(1_000),  # together with its others it reads 10,000 runs
     "Query.groupRuns": Price(COUNT, length("metrics"), page=number("first", absent=200, most=1_000)),
     "RunGroups.totalCount": Price(),
     "RunGroups.keys": Price(items=usual(3)),
