@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import httpx
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Request, expect
@@ -18,14 +18,15 @@ RUN_AXE = """
       return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 200)).join(' | ')}`);
     }
 """
-THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+Theme: TypeAlias = Literal["light", "dark"]
+THEMES: tuple[Theme, ...] = ("light", "dark")
 STORE = "{ serverInfo { artifactOrigin } }"
 
 expect.set_options(timeout=WAIT_S * 1000)
 
 
 class Dashboard:
-    """A page of the dashboard. `outside` and `complaints` note what must not happen: foreign requests, console errors."""
+    """A page of the dashboard. What must not happen is noted: requests `outside`, and `complaints` in the console."""
 
     def __init__(self, page: Page, url: str, token: str, store: str) -> None:
         self.page = page
@@ -85,7 +86,7 @@ async def open_dashboard(
     *,
     width: int = 1280,
     height: int = 800,
-    colours: Literal["light", "dark"] = "light",
+    colours: Theme = "light",
 ) -> AsyncIterator[Dashboard]:
     """A page of its own, with nothing kept from others."""
     store = await store_of(url, token)
