@@ -355,12 +355,12 @@ export default function Runs({ experiment }: Props) {
 }
 
 const GRID_KEYS = [
-  { keys: "j", does: "down, as ↓", run: () => undefined },
-  { keys: "k", does: "up, as ↑", run: () => undefined },
-  { keys: " ", does: "select the row", run: () => undefined },
-  { keys: "Enter", does: "open the run", run: () => undefined },
-  { keys: "s", does: "sort by the column", run: () => undefined },
-  { keys: "p", does: "pin the column", run: () => undefined },
+  { keys: "j", does: "down, as ↓", run: null },
+  { keys: "k", does: "up, as ↑", run: null },
+  { keys: " ", does: "select the row", run: null },
+  { keys: "Enter", does: "open the run", run: null },
+  { keys: "s", does: "sort by the column", run: null },
+  { keys: "p", does: "pin the column", run: null },
 ];
 
 /** A mean and its deviation need more room than a value. */

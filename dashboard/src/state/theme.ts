@@ -8,11 +8,13 @@ const system = matchMedia("(prefers-color-scheme: dark)");
 export const ThemeContext = createContext<Theme>("light");
 export const useTheme = () => use(ThemeContext);
 
+const watchers = new Set<() => void>();
+
 const isTheme = (text: string | null): text is Theme => text === "light" || text === "dark";
 
-export function keptTheme(): Theme | null {
+function keptOrSystemTheme(): Theme {
   const kept = localStorage.getItem(KEY);
-  return isTheme(kept) ? kept : null;
+  return isTheme(kept) ? kept : systemTheme();
 }
 
 /** Keep it for the next time; what is also the system's choice need not be kept. */
@@ -22,19 +24,24 @@ export function keepTheme(theme: Theme): void {
   } else {
     localStorage.setItem(KEY, theme);
   }
+  watchers.forEach((changed) => changed());
 }
 
 const systemTheme = (): Theme => (system.matches ? "dark" : "light");
 
-function onSystemChange(changed: () => void): () => void {
+function onChange(changed: () => void): () => void {
+  watchers.add(changed);
   system.addEventListener("change", changed);
-  return () => system.removeEventListener("change", changed);
+  return () => {
+    watchers.delete(changed);
+    system.removeEventListener("change", changed);
+  };
 }
 
 /** The theme that applies, put on the document for the style sheets. */
 export function useDocumentTheme(linked: Theme | null): Theme {
-  const systems = useSyncExternalStore(onSystemChange, systemTheme);
-  const theme = linked ?? keptTheme() ?? systems;
+  const own = useSyncExternalStore(onChange, keptOrSystemTheme);
+  const theme = linked ?? own;
   useEffect(() => {
     document.documentElement.dataset["theme"] = theme;
   }, [theme]);

@@ -22,6 +22,6 @@ export function useKeys(select: RunSelection, isWanted: boolean): Keys {
   return useMemo(() => {
     const nodes = data?.runKeys.nodes.filter(({ kind }) => kind !== "DATASET");
     const keys = nodes?.map(({ kind, key, distinctCount, differs }): Key => ({ area: kind, key, stat: "LAST", distinct: distinctCount, differs }));
-    return { keys: keys ?? null, total: data?.runKeys.totalCount ?? 0 };
+    return { keys: keys ?? null, total: data?.runKeys.pageInfo.hasNextPage ? data.runKeys.totalCount : (keys?.length ?? 0) };
   }, [data]);
 }

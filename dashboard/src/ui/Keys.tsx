@@ -6,7 +6,8 @@ export interface Shortcut {
   /** Keys as the browser names them, one after the other: "?", "g e", "Escape". */
   keys: string;
   does: string;
-  run: () => void;
+  /** null is only listed: something else listens for it where it has the focus. */
+  run: (() => void) | null;
 }
 
 const KEPT = "runstone.keys";
@@ -48,12 +49,12 @@ export function KeysProvider({ children }: { children: ReactNode }) {
         return;
       }
       const chord = before.current && event.timeStamp - before.current.at < CHORD_MS ? `${before.current.key} ${event.key}` : null;
-      const all = [...registry].flat();
+      const all = [...registry].flat().filter(({ run }) => run !== null);
       const shortcut = all.find(({ keys }) => keys === chord) ?? all.find(({ keys }) => keys === event.key);
       before.current = shortcut ? null : { key: event.key, at: event.timeStamp };
       if (shortcut) {
         event.preventDefault();
-        shortcut.run();
+        shortcut.run?.();
       }
     }
     addEventListener("keydown", pressed);
