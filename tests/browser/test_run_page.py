@@ -97,6 +97,15 @@ async def test_of_a_long_file_only_the_beginning_is_read(dashboard: Dashboard, p
     assert "bytes=0-262143" in ranges
 
 
+async def test_file_tells_which_other_runs_have_the_same_bytes(dashboard: Dashboard, pair: Pair) -> None:
+    await dashboard.goto(f"/r/{pair[0].id}/artifacts/notes.txt")
+    await expect(dashboard.main()).to_contain_text("same bytes in 1 other file")
+
+    await dashboard.main().get_by_role("link", name=pair[1].name).click()
+    await expect(dashboard.page.get_by_role("heading", name=pair[1].name)).to_be_visible()
+    await expect(dashboard.page.get_by_role("heading", name="notes.txt")).to_be_visible()
+
+
 async def test_model_is_downloaded_as_it_was_uploaded(dashboard: Dashboard, pair: Pair, tmp_path: Path) -> None:
     await dashboard.goto(f"/r/{pair[1].id}/artifacts/{MODEL}")
     async with dashboard.page.expect_download() as started:

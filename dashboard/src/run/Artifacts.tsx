@@ -2,7 +2,7 @@ import { useMemo } from "react";
 import { useQuery } from "urql";
 import { Link } from "wouter";
 import { said } from "../api/client";
-import { type ArtifactState, RunArtifactsDocument, type RunArtifactsQuery, type RunPageQuery } from "../api/gql";
+import { type ArtifactState, RunArtifactsDocument, type RunArtifactsQuery, type RunPageQuery, SameBytesDocument } from "../api/gql";
 import { counted, wholeNumber } from "../charts/numbers";
 import { DownloadButton } from "../preview/DownloadButton";
 import { Preview } from "../preview/Preview";
@@ -153,6 +153,7 @@ function File({ run, artifact }: { run: Run; artifact: Artifact }) {
           {digest}
         </span>
       </p>
+      {state === "READY" && <SameBytes artifact={artifact} />}
       {failure && (
         <p role="alert" className={styles.FAILED}>
           {REASONS[failure.reason] ?? failure.reason}: {failure.message}
@@ -160,6 +161,33 @@ function File({ run, artifact }: { run: Run; artifact: Artifact }) {
       )}
       {state === "READY" ? <Preview artifact={artifact} /> : <p className="muted">{state === "FAILED" ? "There is nothing to show: nothing was kept." : "It can be looked at when it is verified."}</p>}
     </section>
+  );
+}
+
+const SAME_MOST = 100;
+const NAMED_MOST = 5;
+
+/** Which other runs have the same bytes, at whatever path. */
+function SameBytes({ artifact }: { artifact: Artifact }) {
+  const [{ data }] = useQuery({ query: SameBytesDocument, variables: { id: artifact.id } });
+  const others = data?.artifact?.sameBytes ?? [];
+  if (others.length === 0) {
+    return null;
+  }
+  const more = others.length - NAMED_MOST;
+  return (
+    <p className={styles.facts}>
+      <span className="muted">
+        same bytes in {counted(others.length, "other file")}
+        {others.length === SAME_MOST && " and more"}:
+      </span>
+      {others.slice(0, NAMED_MOST).map(({ id, path, run }) => (
+        <Link key={id} href={fileHref(run.id, path)} title={path}>
+          {run.name}
+        </Link>
+      ))}
+      {more > 0 && <span className="muted">and {more} more</span>}
+    </p>
   );
 }
 
