@@ -12,8 +12,6 @@ interface Props {
   cell: (row: number, column: number) => ReactNode;
   /** What stands across all columns in place of the cells of a row; null for a row with cells. */
   band?: (row: number) => ReactNode | null;
-  /** The row that must come into sight. */
-  shown?: number | null;
 }
 
 const ROW_HEIGHT = 28;
@@ -33,20 +31,15 @@ function useWidth(element: { current: HTMLElement | null }): number {
 }
 
 /** A table of which only what is in sight is in the document, both ways; heads of rows and columns stay in sight. */
-export function Matrix({ label, rowCount, columnCount, corner, columnHead, rowHead, cell, band, shown = null }: Props) {
+export function Matrix({ label, rowCount, columnCount, corner, columnHead, rowHead, cell, band }: Props) {
   const scroller = useRef<HTMLDivElement>(null);
   const width = useWidth(scroller);
   const headWidth = width < HEAD.from ? HEAD.narrow : HEAD.wide;
   const columnWidth = Math.max(COLUMN.least, Math.min(COLUMN.most, Math.floor((width - headWidth) / Math.max(columnCount, 1))));
   const getScrollElement = () => scroller.current;
-  const rows = useVirtualizer({ count: rowCount, getScrollElement, estimateSize: () => ROW_HEIGHT, overscan: 8, scrollMargin: HEAD_HEIGHT, scrollPaddingStart: HEAD_HEIGHT });
+  const rows = useVirtualizer({ count: rowCount, getScrollElement, estimateSize: () => ROW_HEIGHT, overscan: 8, scrollMargin: HEAD_HEIGHT });
   const columns = useVirtualizer({ horizontal: true, count: columnCount, getScrollElement, estimateSize: () => columnWidth, overscan: 2, scrollMargin: headWidth });
   useEffect(() => columns.measure(), [columns, columnWidth]);
-  useEffect(() => {
-    if (shown !== null) {
-      rows.scrollToIndex(shown, { align: "center" });
-    }
-  }, [rows, shown]);
 
   const full = Math.max(width, headWidth + columnCount * columnWidth);
   const visible = columns.getVirtualItems();
