@@ -247,20 +247,24 @@ async def test_view_is_taken_along_as_an_operation(dashboard: Dashboard, shelf: 
     assert dashboard.token not in link + script
 
 
-async def test_run_that_starts_and_ends_is_seen_without_a_reload(
-    dashboard: Dashboard, shelf: Shelf, owner: Client
-) -> None:
-    await dashboard.goto(shelf.address)
-    await expect(names(dashboard)).to_have_count(len(shelf.ids))
-    row = grid(dashboard).get_by_role("row").filter(has_text="live-one")
+async def test_run_that_starts_and_ends_is_seen_without_a_reload(browser: Browser, people: People) -> None:
+    owner = await people.member(await people.project(), Role.OWNER)
+    await owner.ask(FINISH, id=await owner.create_run(name="older"))
+    async with (
+        open_dashboard(browser, owner.server.url, owner.token) as dashboard,
+        runstone.Client(owner.server.url, owner.token) as sdk,
+    ):
+        await dashboard.goto("/compare?cols=attr:status,metric:loss")
+        await expect(names(dashboard)).to_have_text(["older"])
+        row = grid(dashboard).get_by_role("row").filter(has_text="live-one")
 
-    async with runstone.Client(owner.server.url, owner.token) as sdk:
         async with sdk.start_run(owner.project, EXPERIMENT, "live-one") as run:
             await expect(row).to_contain_text("running")
             await expect(dashboard.main()).to_contain_text("1 running")
             run.log({"loss": 0.125}, step=0)
             await expect(row).to_contain_text("0.1250")
         await expect(row).to_contain_text("done")
+        assert dashboard.complaints == []
 
 
 async def test_experiment_without_runs_says_how_to_log_one(browser: Browser, people: People) -> None:
