@@ -39,6 +39,7 @@ export function Card({ metric, frame, view, look, palette, noun, onZoom, onPick,
   const [isTable, setTable] = useState(false);
   const body = useRef<HTMLDivElement>(null);
   const drawing = useMemo(() => (frame === null ? null : drawingOf(frame, look)), [frame, look]);
+  const label = useMemo(() => drawing && chartSummary(metric, drawing.lines, noun), [metric, drawing, noun]);
   const plotView = useMemo(() => drawing && plotViewOf(drawing, view, palette), [drawing, view, palette]);
 
   async function savePicture(): Promise<void> {
@@ -69,9 +70,9 @@ export function Card({ metric, frame, view, look, palette, noun, onZoom, onPick,
         {frame === null && <p className={styles["note"]}>Loading…</p>}
         {frame !== null && plotView === null && <p className={styles["note"]}>No {noun} has values of it here.</p>}
         {frame && plotView && isTable && <ValueTable drawing={plotView.drawing} noun={noun} palette={palette} metric={metric} isExact={frame.isExact} />}
-        {plotView && !isTable && (
+        {plotView && label && !isTable && (
           <>
-            <PlotView metric={metric} view={plotView} label={chartSummary(metric, plotView.drawing.lines, noun)} onZoom={onZoom} picked={view.hl} onPick={onPick} />
+            <PlotView metric={metric} view={plotView} label={label} onZoom={onZoom} picked={view.hl} onPick={onPick} />
             <Tooltip metric={metric} drawing={plotView.drawing} palette={palette} xText={(x) => xText(view.x, x)} />
           </>
         )}
