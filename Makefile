@@ -11,7 +11,7 @@ help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 run: $(INSTALLED) ## Start Runstone on this machine; installs it first
-	@$(PYTHON) dashboard/build.py || echo "The GraphiQL page could not be built; everything else works."
+	@$(PYTHON) dashboard/build.py || echo "The pages could not be built; everything else works."
 	@exec .venv/bin/runstone up
 
 install: $(INSTALLED) ## Install Runstone and what it needs into .venv
@@ -56,7 +56,7 @@ schema: $(INSTALLED) ## Write schema.graphql from the code
 	$(PYTHON) -P -m api.schema > schema.graphql.new
 	mv schema.graphql.new schema.graphql
 
-dashboard: $(INSTALLED) ## Build the GraphiQL page
+dashboard: $(INSTALLED) ## Build the pages
 	$(PYTHON) dashboard/build.py
 
 browser: ## Install Chromium for the browser tests, where that is allowed

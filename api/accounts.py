@@ -10,6 +10,7 @@ from db import access
 
 if TYPE_CHECKING:
     from api.projects import Project
+    from api.tokens import Token
 
 
 @strawberry.type(description="Who did something.")
@@ -42,6 +43,14 @@ class Viewer:
         rows = await info.context.loaders.project.load_many(list(roles))
         found = sorted((row for row in rows if row is not None), key=lambda row: row.name)
         return [Membership(project=Project.from_row(row), role=roles[row.id]) for row in found]
+
+    @strawberry.field(
+        description="Your live tokens, the newest first; with a token that has limits, only those that may do no more."
+    )
+    async def tokens(self, info: Info) -> list[Annotated["Token", strawberry.lazy("api.tokens")]]:
+        from api.tokens import tokens_of_viewer
+
+        return await tokens_of_viewer(info)
 
 
 async def account(info: Info, account_id: UUID) -> Account:

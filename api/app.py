@@ -9,7 +9,7 @@ from typing import TypedDict
 import orjson
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -144,17 +144,11 @@ async def readyz(request: Request) -> Response:
     return Response(orjson.dumps({"database": "ok"}), media_type="application/json")
 
 
-async def home(_: Request) -> Response:
-    """The explorer, until there is a dashboard."""
-    return RedirectResponse("/graphiql")
-
-
 def routes(settings: Settings) -> list[BaseRoute]:
     """What is served where."""
     return [
         Route("/graphql", GraphQL(), methods=["POST"]),
         WebSocketRoute("/graphql", subscriptions),
-        Route("/", home, methods=["GET"]),
         Route("/healthz", healthz, methods=["GET"]),
         Route("/readyz", readyz, methods=["GET"]),
         *pages.routes(with_graphiql=settings.graphiql),

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import strawberry
 
+from api import previews
 from api.accounts import Account, account
 from api.auth import mutation
 from api.connections import Connection, page
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 STORE_TIMEOUT_S: Final = 15.0
 MULTIPARTS_AT_ONCE: Final = 8
 WORK: Final = "artifacts"
+SAME_MAX: Final = 100
 
 
 @strawberry.type(description="Why an artifact failed.")
@@ -41,6 +43,16 @@ class ArtifactFailure:
 @strawberry.type(description="Where to get the bytes of an artifact from. Whoever has the address can read them.")
 class Download:
     url: str = strawberry.field(description="GET it from the object store; it is always saved, never shown.")
+    expires_at: datetime = strawberry.field(description="When the address stops working, some minutes from now.")
+
+
+@strawberry.type(description="What a page needs to show the beginning of a file.")
+class Preview:
+    kind: previews.PreviewKind = strawberry.field(description="What it is taken for; it is still only data.")
+    url: str = strawberry.field(
+        description="GET it from the object store, with a Range header for the beginning. A link to it saves the file."
+    )
+    size_bytes: Int64 = strawberry.field(description="The size of the whole file, in bytes.")
     expires_at: datetime = strawberry.field(description="When the address stops working, some minutes from now.")
 
 
@@ -97,6 +109,37 @@ class Artifact(Node):
             signer = await info.context.deps.store.signer()
         expires_at = datetime.now(UTC) + timedelta(seconds=GET_EXPIRES_S)
         return Download(url=signer.get(self.row.object_key, self.row.path).url, expires_at=expires_at)
+
+    @strawberry.field(
+        description="How a page shows it: text, JSON, CSV, PNG or JPEG, by its name or else its media type; null for "
+        "others, and unless it is READY. Ask for it when you need it."
+    )
+    async def preview(self, info: Info) -> Preview | None:
+        kind = previews.kind_of(self.row.path, self.row.media_type)
+        if self.row.object_key is None or kind is None:
+            return None
+        with store_answers():
+            signer = await info.context.deps.store.signer()
+        return Preview(
+            kind=kind,
+            url=signer.get(self.row.object_key, self.row.path, previews.answered_as(kind)).url,
+            size_bytes=self.size_bytes,
+            expires_at=datetime.now(UTC) + timedelta(seconds=GET_EXPIRES_S),
+        )
+
+    @strawberry.field(
+        description="Artifacts of other runs of the project that have the same bytes, the newest first; none unless it "
+        "is READY."
+    )
+    async def same_bytes(
+        self, info: Info, first: Annotated[int, strawberry.argument(description="How many at most, 1 to 100.")] = 20
+    ) -> "list[Artifact]":
+        if not 1 <= first <= SAME_MAX:
+            raise errors.Invalid(f"first is {first}", path="first", limit=f"1 to {SAME_MAX}")
+        if self.row.object_key is None:
+            return []
+        rows = await artifacts.same_bytes(info.context.pool, info.context.scope, self.row, limit=first)
+        return [Artifact.from_row(row) for row in rows]
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from db.packing import Floats, Ints
 # In: the little-endian bytes. Out: a list, a text or an object, as `encoded` makes it.
 Int64Column = NewType("Int64Column", object)
 Float64Column = NewType("Float64Column", object)
+Float32Column = NewType("Float32Column", object)  # only answered
 
 EXACT_INT_MAX: Final = 2**53  # up to here each whole number is a float64
 NARROW: Final = ("<u1", "<u2", "<u4")
@@ -171,6 +172,17 @@ def floats(column: Floats, encoding: ColumnEncoding) -> Float64Column:
     return Float64Column(encoded(column.astype("<f8", copy=False), encoding))
 
 
+def halves(column: Floats, encoding: ColumnEncoding) -> Float32Column:
+    """A column of floats to 32 bits, as it is answered; what these do not hold is infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrow = column.astype("<f4")
+    return Float32Column(encoded(narrow, encoding) if encoding is ColumnEncoding.JSON else _text(narrow))
+
+
+def _only_answered(_: Any) -> bytes:
+    raise refused("this column is only answered, not sent")
+
+
 def _literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
     """The Python value of a literal."""
     if isinstance(node, StringValueNode):
@@ -207,5 +219,11 @@ SCALARS: dict[object, ScalarDefinition] = {
         "8 little-endian bytes each. As COMPACT they are answered as an object: `start`, `stride` and `count`; or "
         "base64 text under the name of its type, `float32` or `float64`.",
         to_float64_column,
+    ),
+    Float32Column: _column(
+        "Float32Column",
+        'Floats of 32 bits: base64 text of 4 little-endian bytes each; as JSON a list of numbers, "NaN", "Infinity" '
+        'and "-Infinity". Only answered, never sent.',
+        _only_answered,
     ),
 }

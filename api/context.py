@@ -22,6 +22,7 @@ from db import (
     params,
     projects,
     runs,
+    saved_views,
     summaries,
     tags,
     trees,
@@ -70,6 +71,9 @@ class Loaders:
 
         async def load_experiments(ids: Sequence[UUID]) -> list[experiments.Experiment | None]:
             return await experiments.by_ids(pool, scope, ids)
+
+        async def load_overviews(ids: Sequence[UUID]) -> list[experiments.Overview]:
+            return await experiments.overviews(pool, scope, ids)
 
         async def load_runs(ids: Sequence[UUID]) -> list[runs.Run | None]:
             return await runs.by_ids(pool, scope, ids)
@@ -125,9 +129,13 @@ class Loaders:
             found = await exports.files(pool, scope, ids)
             return [found[export_id] for export_id in ids]
 
+        async def load_saved_views(ids: Sequence[UUID]) -> list[saved_views.SavedView | None]:
+            return await saved_views.by_ids(pool, scope, ids)
+
         self.account = DataLoader(load_accounts)
         self.project = DataLoader(load_projects)
         self.experiment = DataLoader(load_experiments)
+        self.overview = DataLoader(load_overviews)
         self.run = DataLoader(load_runs)
         self.descendants = DataLoader(load_descendants)
         self.param_pages = DataLoader(load_param_pages)
@@ -139,6 +147,7 @@ class Loaders:
         self.environment = DataLoader(load_environments)
         self.artifact = DataLoader(load_artifacts)
         self.artifact_at = DataLoader(load_artifacts_at)
+        self.saved_view = DataLoader(load_saved_views)
         self.export = DataLoader(load_exports)
         self.export_files = DataLoader(load_export_files)
 

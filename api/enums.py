@@ -6,13 +6,16 @@ import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
 from api.columns import ColumnEncoding
+from api.previews import PreviewKind
 from db.access import Role
 from db.artifacts import ArtifactState, FailureReason
 from db.attempts import RunStatus
+from db.buckets import FrameAxis
 from db.comparisons import PackageChange
 from db.conditions import Area, Stat
 from db.errors import Code
 from db.events import EventKind
+from db.experiments import ExperimentOrder
 from db.exports import ExportFailureReason, ExportState, ExportTable
 from db.facets import Kind
 from db.goals import Goal
@@ -51,6 +54,13 @@ def describe_all() -> None:
         LOST="Its heartbeat stopped. It comes back with the next heartbeat, or is resumed.",
     )
     describe(
+        ExperimentOrder,
+        "ExperimentOrder",
+        "How experiments are listed.",
+        NAME="By name.",
+        ACTIVITY="The one whose runs were heard of last first; one without runs by when it was made.",
+    )
+    describe(
         FinalStatus,
         "FinalStatus",
         "How a run is ended.",
@@ -70,6 +80,15 @@ def describe_all() -> None:
         JSON="A list or an object.",
     )
     describe(
+        FrameAxis,
+        "FrameAxis",
+        "What the buckets of a frame divide.",
+        STEP="The step.",
+        RELATIVE_TIME="Milliseconds since the first point of the attempt.",
+        WALL_TIME="Unix milliseconds.",
+        METRIC="The value that another metric of the run has at the same step.",
+    )
+    describe(
         XAxis,
         "XAxis",
         "What the points of a series stand over.",
@@ -84,6 +103,16 @@ def describe_all() -> None:
         JSON="As a list.",
         BASE64="As base64 text of 8 little-endian bytes a number: fast and exact, for programs.",
         COMPACT="As an object, in the smallest of a few forms that give back the same bits: a quarter of the bytes.",
+    )
+    describe(
+        PreviewKind,
+        "PreviewKind",
+        "What a page may show of a file.",
+        TEXT="Text.",
+        JSON="JSON.",
+        CSV="Comma-separated values.",
+        PNG="A PNG image.",
+        JPEG="A JPEG image.",
     )
     describe(
         ArtifactState,

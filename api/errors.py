@@ -69,7 +69,10 @@ class Invalid(UserError):
         return cls(**_common(failure, request_id), position=failure.position)
 
 
-@strawberry.type(description="The id was used before, with other content.")
+@strawberry.type(
+    description="It contradicts what is there: an id that was used before with other content, or a project without an "
+    "owner."
+)
 class Conflict(UserError):
     pass
 

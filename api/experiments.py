@@ -1,7 +1,7 @@
 """Experiments: named collections of runs in a project."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
 import strawberry
@@ -13,11 +13,22 @@ from api.context import Info, found
 from api.errors import Forbidden, Invalid, NotFound, Unavailable
 from api.nodes import Node
 from api.projects import Project
-from db import experiments, ids, projects, runs
+from db import errors, experiments, ids, projects, runs
 from db.access import Action
+from db.attempts import RunStatus
+from db.experiments import ExperimentOrder
 
 if TYPE_CHECKING:
     from api.runs import Run
+
+
+SEARCH_CHARACTERS_MAX: Final = 250
+
+
+@strawberry.type(description="How many runs are in a state.")
+class StatusCount:
+    status: RunStatus = strawberry.field(description="The state.")
+    count: int = strawberry.field(description="How many, at least one.")
 
 
 @strawberry.type(description="A named collection of runs in a project.")
@@ -47,6 +58,25 @@ class Experiment(Node):
     async def created_by(self, info: Info) -> Account:
         return await account(info, self.row.created_by)
 
+    @strawberry.field(description="How many runs it has that you see.")
+    async def run_count(self, info: Info) -> int:
+        return sum((await self._overview(info)).run_counts.values())
+
+    @strawberry.field(description="How many of them are in which state; states that none is in are left out.")
+    async def status_counts(self, info: Info) -> list[StatusCount]:
+        counts = (await self._overview(info)).run_counts
+        return [StatusCount(status=status, count=count) for status, count in counts.items()]
+
+    @strawberry.field(
+        description="When one of them was last heard of: its end, else its last heartbeat, which a run sends while it "
+        "logs; null without runs."
+    )
+    async def last_activity_at(self, info: Info) -> datetime | None:
+        return (await self._overview(info)).last_activity_at
+
+    async def _overview(self, info: Info) -> experiments.Overview:
+        return await info.context.loaders.overview.load(self.row.id)
+
     @strawberry.field(description="Its runs, the newest first.")
     async def runs(
         self, info: Info, first: First = 50, after: After = None
@@ -56,49 +86,109 @@ class Experiment(Node):
         return await run_page(info, runs.Selection(experiment_ids=[self.row.id]), first, after)
 
 
-async def experiment_page(info: Info, project_id: UUID | None, first: int, after: str | None) -> Connection[Experiment]:
-    """The experiments of one project, or of all that the viewer sees, by name."""
-    context = info.context
+Search: TypeAlias = Annotated[
+    str | None,
+    strawberry.argument(description="Only those with this in their name, whether in small or capital letters."),
+]
+OrderBy: TypeAlias = Annotated[
+    ExperimentOrder,
+    strawberry.argument(
+        description="In which order. By activity, one that becomes active meanwhile goes to the front."
+    ),
+]
 
-    async def fetch(start: list[Any] | None, limit: int) -> list[experiments.Experiment]:
-        position = (start[0], UUID(start[1])) if start else None
-        return await experiments.page(context.pool, context.scope, project_id, after=position, limit=limit)
+
+async def experiment_page(
+    info: Info,
+    project_id: UUID | None,
+    first: int,
+    after: str | None,
+    search: str = "",
+    order_by: ExperimentOrder = ExperimentOrder.NAME,
+) -> Connection[Experiment]:
+    """The experiments of one project, or of all that the viewer sees. Raises `Invalid`."""
+    context = info.context
+    if len(search) > SEARCH_CHARACTERS_MAX:
+        raise errors.Invalid(
+            f"search has {len(search)} characters", path="search", limit=f"{SEARCH_CHARACTERS_MAX} characters"
+        )
 
     async def count() -> int:
-        return await experiments.count(context.pool, context.scope, project_id)
+        return await experiments.count(context.pool, context.scope, project_id, search)
 
+    async def by_name(start: list[Any] | None, limit: int) -> list[experiments.Experiment]:
+        position = (start[0], UUID(start[1])) if start else None
+        return await experiments.page(
+            context.pool, context.scope, project_id, search=search, after=position, limit=limit
+        )
+
+    async def by_activity(start: list[Any] | None, limit: int) -> list[experiments.Active]:
+        position = (datetime.fromisoformat(start[0]), UUID(start[1])) if start else None
+        return await experiments.active(
+            context.pool, context.scope, project_id, search=search, after=position, limit=limit
+        )
+
+    if order_by is ExperimentOrder.NAME:
+        return await page(
+            context,
+            "experiments",
+            [project_id, search],
+            first,
+            after,
+            fetch=by_name,
+            position=lambda row: [row.name, row.id],
+            node=Experiment.from_row,
+            count=count,
+        )
     return await page(
         context,
-        "experiments",
-        [project_id],
+        "active experiments",
+        [project_id, search],
         first,
         after,
-        fetch=fetch,
-        position=lambda row: [row.name, row.id],
-        node=Experiment.from_row,
+        fetch=by_activity,
+        position=lambda row: [row.active_at, row.experiment.id],
+        node=lambda row: Experiment.from_row(row.experiment),
         count=count,
     )
 
 
 @strawberry.type
 class ExperimentQuery:
-    @strawberry.field(description="Experiments, by name.")
+    @strawberry.field(description="Experiments, by name or by activity.")
     async def experiments(
         self,
         info: Info,
         project_id: Annotated[
             strawberry.ID | None, strawberry.argument(description="Only those of this project; absent: of all yours.")
         ] = None,
+        search: Search = None,
+        order_by: OrderBy = ExperimentOrder.NAME,
         first: First = 50,
         after: After = None,
     ) -> Connection[Experiment]:
-        return await experiment_page(info, ids.parse(project_id, "projectId") if project_id else None, first, after)
+        of_project = ids.parse(project_id, "projectId") if project_id else None
+        return await experiment_page(info, of_project, first, after, search or "", order_by)
 
-    @strawberry.field(description="One experiment; null when there is none for you to see.")
+    @strawberry.field(
+        description="One experiment, by its id, or by its project and its name; null when there is none for you to see."
+    )
     async def experiment(
-        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID | None, strawberry.argument(description="Its id.")] = None,
+        project_id: Annotated[
+            strawberry.ID | None, strawberry.argument(description="Its project; used when no id is given.")
+        ] = None,
+        name: Annotated[str | None, strawberry.argument(description="Its name there.")] = None,
     ) -> Experiment | None:
-        row = await found(info.context.loaders.experiment, id)
+        context, row = info.context, None
+        if id is not None:
+            row = await found(context.loaders.experiment, id)
+        elif project_id is None or name is None:
+            raise errors.Invalid("neither an id nor a project and a name are given", path="id", hint="give one of them")
+        elif of_project := ids.find(project_id):
+            row = await experiments.by_name(context.pool, context.scope, of_project, name)
         return Experiment.from_row(row) if row else None
 
 

@@ -1,5 +1,6 @@
 """Frames: runs as columns, of whatever is asked for; for pages, notebooks and everything that draws tables."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Final, cast
@@ -21,6 +22,7 @@ from db.frames import FrameColumn
 
 ROWS_MAX: Final = 1_000
 COLUMNS_MAX: Final = 500
+DIFFERING_MAX: Final = 10_000  # runs of a selection that are looked at for differences
 NO_COLUMNS: Final = {Attribute.ANCESTOR}  # of which a run has several
 
 
@@ -49,18 +51,42 @@ def columns_of(given: Sequence[RunColumn], path: str) -> list[Field]:
     return [column.field(f"{path}[{index}]") for index, column in enumerate(given)]
 
 
+class Whole:
+    """All runs of a selection, read once, and only when a column is asked whether they differ in it."""
+
+    def __init__(self, info: Info, selection: runs.Selection, fields: Sequence[Field]) -> None:
+        self._context = info.context
+        self._selection = selection
+        self._fields = fields
+        self._found: asyncio.Future[dict[Field, bool | None]] | None = None
+
+    async def differs(self, field: Field) -> bool | None:
+        """Whether any two of the newest runs differ in the field; None when they do not and there are more."""
+        if self._found is None:
+            self._found = asyncio.ensure_future(self._read())
+        return (await self._found)[field]
+
+    async def _read(self) -> dict[Field, bool | None]:
+        pool, scope = self._context.pool, self._context.scope
+        rows = await runs.first(pool, scope, self._selection, limit=DIFFERING_MAX + 1)
+        columns = await frames.read(pool, scope, rows[:DIFFERING_MAX], self._fields)
+        same = None if len(rows) > DIFFERING_MAX else False
+        return {field: column.differs or same for field, column in zip(self._fields, columns, strict=True)}
+
+
 @strawberry.type(name="FrameColumn", description="A column: what each run has.")
 class Shown:
     area: Area = strawberry.field(description="Where it lies.")
     key: str = strawberry.field(description="Its key.")
     stat: Stat | None = strawberry.field(description="Which number of a metric; null for others.")
     column: strawberry.Private[FrameColumn]
+    whole: strawberry.Private["Whole | None"]
+    field: strawberry.Private[Field]
 
     @classmethod
-    def of(cls, field: Field, column: FrameColumn) -> "Shown":
-        return cls(
-            area=field.area, key=field.key, stat=field.stat if field.area is Area.METRIC else None, column=column
-        )
+    def of(cls, field: Field, column: FrameColumn, whole: "Whole | None" = None) -> "Shown":
+        stat = field.stat if field.area is Area.METRIC else None
+        return cls(area=field.area, key=field.key, stat=stat, column=column, whole=whole, field=field)
 
     @strawberry.field(description="Whether every value that is there is a number.")
     def numeric(self) -> bool:
@@ -69,6 +95,13 @@ class Shown:
     @strawberry.field(description="Whether any two rows of this frame differ; one without it differs from one with.")
     def differs(self) -> bool:
         return self.column.differs
+
+    @strawberry.field(
+        description="The same over the whole selection, not only the page: over its newest 10,000 runs. Null when "
+        "these do not differ but there are more, and for columns of groups. Ask for it once, not with each page."
+    )
+    async def differs_in_selection(self) -> bool | None:
+        return await self.whole.differs(self.field) if self.whole else None
 
     @strawberry.field(description="Its values.")
     def cells(self) -> Cells:
@@ -129,6 +162,7 @@ class FrameQuery:
         )
         rows = [placed.run for placed in found[:first]]
         read = await frames.read(context.pool, context.scope, rows, asked)
+        whole = Whole(info, selection, asked)
         return RunFrame(
             page_info=PageInfo(
                 has_next_page=len(found) > first,
@@ -137,6 +171,6 @@ class FrameQuery:
                 end_cursor=encode_cursor(key, list(found[len(rows) - 1].position)) if rows else None,
             ),
             rows=rows,
-            columns=[Shown.of(field, column) for field, column in zip(asked, read, strict=True)],
+            columns=[Shown.of(field, column, whole) for field, column in zip(asked, read, strict=True)],
             selection=selection,
         )

@@ -17,7 +17,7 @@ from api.selections import RunSelection
 from db import comparisons, frames, groupings, runs, texts
 from db.conditions import Area, Field, Stat
 from db.errors import Invalid
-from db.groupings import Groups, Statistics
+from db.groupings import Groups, Statistics, Values
 from db.packing import Floats
 from db.params import Param, ParamType
 
@@ -165,7 +165,7 @@ class RunGroups:
     def groups(self) -> list[RunGroup]:
         return [
             RunGroup(
-                values=[_value(field, *told) for field, told in zip(self.by, self.page.values[place], strict=True)],
+                values=group_values(self.by, self.page.values[place]),
                 run_ids=[strawberry.ID(run_id) for run_id in self._ids(place)],
                 metrics=[
                     GroupMetric.of(field, found, place) for field, found in zip(self.metrics, self.found, strict=True)
@@ -176,6 +176,11 @@ class RunGroups:
 
     def _ids(self, place: int) -> list[str]:
         return [self.ids[member] for member in self.page.members[place].tolist()]
+
+
+def group_values(by: Sequence[Field], values: Values) -> list[GroupValue]:
+    """What the runs of a group share, in the order of `by`."""
+    return [_value(field, *told) for field, told in zip(by, values, strict=True)]
 
 
 def _value(field: Field, type_: str | None, text: str | None) -> GroupValue:

@@ -24,14 +24,16 @@ class NodeQuery:
         from api.exports import Export
         from api.projects import Project
         from api.runs import Run
+        from api.saved_views import SavedView
 
         loaders = info.context.loaders
-        project, experiment, run, artifact, export = await asyncio.gather(
+        project, experiment, run, artifact, export, view = await asyncio.gather(
             found(loaders.project, id),
             found(loaders.experiment, id),
             found(loaders.run, id),
             found(loaders.artifact, id),
             found(loaders.export, id),
+            found(loaders.saved_view, id),
         )
         if project:
             return Project.from_row(project)
@@ -41,4 +43,6 @@ class NodeQuery:
             return Run.from_row(run)
         if artifact:
             return Artifact.from_row(artifact)
-        return Export.from_row(export) if export else None
+        if export:
+            return Export.from_row(export)
+        return SavedView.from_row(view) if view else None

@@ -1,42 +1,47 @@
-"""The built pages: GraphiQL and its hashed files."""
+"""The built pages: the dashboard, GraphiQL, and their hashed files."""
 
 import asyncio
 import gzip
-import json
 from mimetypes import guess_type
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from api.context import Deps
+
 DIST: Final = Path(__file__).parent.parent / "dashboard" / "dist"
 
+# `{store}` is the origin of the presigned links, which previews are fetched from.
+DASHBOARD_CSP: Final = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: {store}; "
+    "connect-src 'self' {store}; worker-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
+    "form-action 'none'"
+)
 GRAPHIQL_CSP: Final = (
     "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
     "img-src 'self' data:; worker-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; "
     "frame-ancestors 'none'; form-action 'none'"
 )
-NOT_BUILT: Final = "The GraphiQL page is not built. Run `make dashboard` (it needs the npm registry once)."
+NOT_BUILT: Final = "This page is not built. Run `make dashboard` (it needs the npm registry once)."
 
-
-RUN: Final = """query Run($id: ID!) {
-  run(id: $id) {
-    name status createdBy { name } startedAt finishedAt durationSeconds
-    experiment { name project { name } }
-    params { nodes { key value } }
-    metrics { nodes { key last min max count } }
-    tags { key value }
-    artifacts { nodes { path state sizeBytes download { url } } }
-    source { commit branch dirty entryPoint }
-  }
-}
-"""
+# The addresses that the dashboard itself tells apart.
+DASHBOARD_PATHS: Final = (
+    "/",
+    "/e/{experiment:path}",
+    "/compare",
+    "/compare/{tab:path}",
+    "/r/{id:uuid}",
+    "/r/{id:uuid}/{tab:path}",
+    "/v/{id:uuid}",
+    "/settings",
+    "/settings/{tab:path}",
+)
 
 
 KEPT: Final = {"Vary": "Accept-Encoding", "Cache-Control": "public, max-age=31536000, immutable"}
@@ -64,27 +69,30 @@ class HashedFiles(StaticFiles):
         return response
 
 
+async def dashboard(request: Request) -> Response:
+    """The page of every address of the dashboard, or how to build it."""
+    deps: Deps = request.state.deps
+    return _page("index.html", DASHBOARD_CSP.format(store=deps.store.public_origin))
+
+
 async def graphiql(_: Request) -> Response:
     """The explorer, or how to build it."""
-    page = DIST / "graphiql.html"
+    return _page("graphiql.html", GRAPHIQL_CSP)
+
+
+def _page(name: str, policy: str) -> Response:
+    page = DIST / name
     if not page.is_file():
         return PlainTextResponse(NOT_BUILT, 503)
-    headers = {"Content-Security-Policy": GRAPHIQL_CSP, "Cache-Control": "no-cache"}
+    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
     return FileResponse(page, headers=headers, media_type="text/html")
-
-
-async def run(request: Request) -> Response:
-    """The explorer with this run; what to ask stands behind the #, which no log sees."""
-    variables = json.dumps({"id": str(request.path_params["id"])})
-    return RedirectResponse(f"/graphiql#q={quote(RUN)}&v={quote(variables)}")
 
 
 def routes(*, with_graphiql: bool) -> list[BaseRoute]:
     """The routes of the pages that are switched on."""
-    if not with_graphiql:
-        return []
+    explorer = [Route("/graphiql", graphiql, methods=["GET"])] if with_graphiql else []
     return [
-        Route("/graphiql", graphiql, methods=["GET"]),
-        Route("/r/{id:uuid}", run, methods=["GET"]),
+        *(Route(path, dashboard, methods=["GET"]) for path in DASHBOARD_PATHS),
+        *explorer,
         Mount("/assets", HashedFiles(directory=DIST / "assets", check_dir=False)),
     ]

@@ -76,7 +76,21 @@ def _selected(arguments: Arguments) -> float:
 
 
 FIRST_OR_LAST: Final = number("first", "last", absent=PAGE_USUAL, most=FIRST_MAX)
+
+
+def _drawn(arguments: Arguments) -> float:
+    most = arguments.get("maxSeries")
+    return min(_selected(arguments), most) if type(most) is int else SELECTED_MAX
+
+
+def _buckets(arguments: Arguments) -> float:
+    given = arguments.get("buckets")
+    return min(max(1, given), 2_000) if type(given) is int else 500
+
+
 SELECTED: Final = Size(_selected, ("select",))  # as many runs as it names, else as many as a selection may have
+DRAWN: Final = Size(_drawn, ("select", "maxSeries"))
+BUCKETS: Final = Size(lambda arguments: _buckets(arguments) / 4, ("buckets",))  # numbers as bytes cost less than cells
 PAGED: Final = Price(is_paged=True)
 POINTS: Final = number("maxPoints", absent=1_000, most=100_000)
 
@@ -102,8 +116,14 @@ ALONE: Final = frozenset({"createProject", "startExport"})
 
 PRICES: Final[Mapping[str, Price]] = {
     "Viewer.memberships": Price(STATEMENT, usual(20)),
+    "Viewer.tokens": Price(STATEMENT, usual(10)),
+    "Project.members": Price(STATEMENT, usual(20)),
     "Project.metricGoals": Price(STATEMENT, usual(10)),
     "Project.metricGoalHistory": Price(STATEMENT, usual(50)),
+    # experiments, of each of which all runs are counted
+    "Experiment.runCount": Price(STATEMENT),
+    "Experiment.statusCounts": Price(STATEMENT, usual(3)),
+    "Experiment.lastActivityAt": Price(STATEMENT),
     # runs
     "Query.runs": Price(2_000, page=FIRST_OR_LAST),
     "Experiment.runs": Price(2_000, page=FIRST_OR_LAST),
@@ -119,6 +139,8 @@ PRICES: Final[Mapping[str, Price]] = {
     "Environment.gpus": Price(items=usual(8)),
     "Environment.packages": Price(items=usual(200)),
     "Artifact.download": Price(20),
+    "Artifact.preview": Price(20),
+    "Artifact.sameBytes": Price(STATEMENT, number("first", absent=20, most=100)),
     "FilterCheck.suggestions": Price(items=usual(20)),
     "RunKey.types": Price(items=usual(2)),
     # series
@@ -128,6 +150,13 @@ PRICES: Final[Mapping[str, Price]] = {
     "Series.x": PAGED,
     "Series.values": PAGED,
     "Series.attempts": PAGED,
+    # frames of metrics: for each metric and run its points are read, and divided into as many buckets as are asked for
+    "Query.metricFrames": Price(2_000, product(DRAWN, length("metrics")), page=BUCKETS),
+    "MetricFrame.series": Price(60),
+    "MetricFrame.x": Price(),
+    "MetricSeries.group": Price(items=usual(2)),
+    "NonFinite.x": Price(items=usual(10)),
+    **{f"MetricSeries.{name}": PAGED for name in ("mean", "min", "max", "last", "std")},
     # comparisons: by key, and for each key as many values as there are runs
     "Query.compareRuns": Price(STATEMENT, page=SELECTED),
     "RunComparison.runs": PAGED,
@@ -165,6 +194,7 @@ PRICES: Final[Mapping[str, Price]] = {
     "RunFrame.columns": Price(STATEMENT, usual(100)),
     "RunFrame.totalCount": Price(COUNT),
     "FrameColumn.cells": PAGED,
+    "FrameColumn.differsInSelection": Price(1_000),  # together with its others it reads 10,000 runs
     "Query.groupRuns": Price(COUNT, length("metrics"), page=number("first", absent=200, most=1_000)),
     "RunGroups.totalCount": Price(),
     "RunGroups.keys": Price(items=usual(3)),

@@ -16,6 +16,7 @@ from db import access, projects
 if TYPE_CHECKING:
     from api.experiments import Experiment
     from api.goals import MetricGoal, MetricGoalChange
+    from api.members import Member
 
 
 @strawberry.type(description="The unit of access and storage: experiments, runs and the bytes of their artifacts.")
@@ -50,6 +51,12 @@ class Project(Node):
         from api.experiments import experiment_page
 
         return await experiment_page(info, self.row.id, first, after)
+
+    @strawberry.field(description="Who may do what in it, by name. A logger sees itself alone.")
+    async def members(self, info: Info) -> list[Annotated["Member", strawberry.lazy("api.members")]]:
+        from api.members import members_of
+
+        return await members_of(info, self.row.id)
 
     @strawberry.field(description="Which of its metrics are better when small, and which when large; by key.")
     async def metric_goals(self, info: Info) -> list[Annotated["MetricGoal", strawberry.lazy("api.goals")]]:

@@ -23,15 +23,19 @@ from api import (
     goals,
     groupings,
     inputs,
+    members,
+    metric_frames,
     metrics,
     nodes,
     params,
     points,
     projects,
     runs,
+    saved_views,
     series,
     server,
     tags,
+    tokens,
 )
 from api.context import Info
 from api.scalars import SCALARS
@@ -51,6 +55,8 @@ Query = merge_types(
         frames.FrameQuery,
         groupings.GroupQuery,
         series.SeriesQuery,
+        metric_frames.MetricFrameQuery,
+        saved_views.SavedViewQuery,
         nodes.NodeQuery,
         server.ServerQuery,
     ),
@@ -68,6 +74,9 @@ Mutation = merge_types(
         inputs.InputMutation,
         artifacts.ArtifactMutation,
         exports.ExportMutation,
+        saved_views.SavedViewMutation,
+        tokens.TokenMutation,
+        members.MemberMutation,
     ),
 )
 Subscription = merge_types("Subscription", (events.EventSubscription, points.PointSubscription))

@@ -1,8 +1,8 @@
 """Series: the points of many runs and keys, as columns."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, TypeVar
 from uuid import UUID
 
 import strawberry
@@ -15,7 +15,10 @@ from api.scalars import Cursor, Int64
 from api.selections import RunSelection, selected
 from db import points, series
 from db.points import Position
+from db.pool import Conn
 from db.series import Curve, XAxis
+
+T = TypeVar("T")
 
 Keys: TypeAlias = Annotated[list[str], strawberry.argument(description="The metrics.")]
 X: TypeAlias = Annotated[XAxis, strawberry.argument(description="What the points stand over.")]
@@ -105,27 +108,34 @@ async def series_of(
         low_step=0 if from_step is None else from_step,
         high_step=series.STEP_MAX if to_step is None else to_step,
         max_points=max_points,
-        times=_selects(info.selected_fields, "times"),
+        times=selects(info.selected_fields, "times"),
         strict=True,
     )
-    if not _selects(info.selected_fields, "asOf"):
-        curves = await read(context.pool, context.scope, run_ids, keys)
-        return [Series.from_curve(curve, encoding) for curve in curves]
+    curves, cursors = await read_as_of(info, run_ids, lambda conn: read(conn, context.scope, run_ids, keys))
+    return [Series.from_curve(curve, encoding, cursors.get(curve.run_id)) for curve in curves]
+
+
+async def read_as_of(
+    info: Info, run_ids: Sequence[UUID], read: Callable[[Conn], Awaitable[T]]
+) -> tuple[T, dict[UUID, Cursor]]:
+    """What is read, and, when `asOf` is asked for, the cursor of each run behind all of it."""
+    context = info.context
+    if not selects(info.selected_fields, "asOf"):
+        return await read(context.pool), {}
     # In one snapshot, so that nothing lies between the series and what is read behind them.
     async with context.pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         position = await points.standing(conn, run_ids)
-        curves = await read(conn, context.scope, run_ids, keys)
-    cursors = {
+        found = await read(conn)
+    return found, {
         run_id: encode_position(context.deps.cursor_key, Position({run_id: place}))
         for run_id, place in position.runs.items()
     }
-    return [Series.from_curve(curve, encoding, cursors[curve.run_id]) for curve in curves]
 
 
-def _selects(selections: Iterable[Selection], name: str) -> bool:
+def selects(selections: Iterable[Selection], name: str) -> bool:
     """Whether the field of this name is asked for, directly or in a fragment."""
     return any(
-        (isinstance(one, SelectedField) and one.name == name) or _selects(one.selections, name) for one in selections
+        (isinstance(one, SelectedField) and one.name == name) or selects(one.selections, name) for one in selections
     )
 
 

@@ -36,6 +36,9 @@ class Limits:
 class ServerInfo:
     version: str = strawberry.field(description="The version of Runstone.")
     limits: Limits = strawberry.field(description="The bounds of what clients may send.")
+    artifact_origin: str = strawberry.field(
+        description="Where the links to artifacts lead, as scheme, host and port; pages fetch previews from there."
+    )
 
     @strawberry.field(description="What the object store enforces; null while it does not answer.")
     async def storage(self, info: Info) -> StorageInfo | None:
@@ -71,4 +74,5 @@ class ServerQuery:
             part_bytes=Int64(PART_BYTES),
             runs_compared=SELECTED_MAX,
         )
-        return ServerInfo(version=_version(), limits=limits)
+        origin = info.context.deps.store.public_origin
+        return ServerInfo(version=_version(), limits=limits, artifact_origin=origin)

@@ -30,10 +30,12 @@ HERE = Path(__file__).resolve().parent
 DIST = HERE / "dist"
 WORK = HERE / "build"
 MODULES = HERE / "node_modules"
-INPUTS = ("*.html", "*.json", "*.ts", ".npmrc", "build.py", "src/**/*")
+SCHEMA = HERE.parent / "schema.graphql"
+GENERATED = HERE / "src" / "api" / "gql.ts"
+INPUTS = ("*.html", "*.json", "*.ts", ".npmrc", "build.py", "scripts/*", "src/**/*")
 COMPRESSED = {".css", ".html", ".js", ".svg", ".ttf"}
 PIP_TIMEOUT_S = NPM_TIMEOUT_S = 900
-VITE_TIMEOUT_S = TSC_TIMEOUT_S = 300
+STEP_TIMEOUT_S = 300
 
 
 class Unavailable(Exception):
@@ -55,12 +57,14 @@ def digest(paths: Sequence[Path]) -> str:
     """One digest over names and contents."""
     whole = hashlib.sha256()
     for path in paths:
-        whole.update(f"{path.relative_to(HERE).as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        name = Path(os.path.relpath(path, HERE)).as_posix()
+        whole.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return whole.hexdigest()
 
 
 def wanted_stamp() -> str:
-    return digest(sorted({path for pattern in INPUTS for path in HERE.glob(pattern) if path.is_file()}))
+    found = {SCHEMA, *(path for pattern in INPUTS for path in HERE.glob(pattern))} - {GENERATED}
+    return digest(sorted(path for path in found if path.is_file()))
 
 
 def has_stamp(folder: Path, stamp: str) -> bool:
@@ -209,15 +213,22 @@ def install_packages(node: Node) -> None:
         (MODULES / ".stamp").write_text(stamp)
 
 
+def step(node: Node, *command: str) -> None:
+    """Run a program of ours or of a package. Raises `SubprocessError` when it finds the sources wrong."""
+    subprocess.run([node.program, *command], cwd=HERE, timeout=STEP_TIMEOUT_S, check=True)
+
+
+def generate(node: Node) -> None:
+    """The types of the operations, checked against the schema."""
+    step(node, "scripts/codegen.mjs")
+
+
 def bundle(node: Node, place: Path) -> None:
-    command = [node.program, str(MODULES / "vite" / "bin" / "vite.js"), "build"]
+    vite = str(MODULES / "vite" / "bin" / "vite.js")
     with timed("bundling (vite build)"):
-        subprocess.run(
-            [*command, "--outDir", str(place), "--emptyOutDir", "--logLevel", "warn"],
-            cwd=HERE,
-            timeout=VITE_TIMEOUT_S,
-            check=True,
-        )
+        generate(node)
+        step(node, vite, "build", "--outDir", str(place), "--emptyOutDir", "--logLevel", "warn")
+        step(node, "scripts/sizes.mjs", str(place))
 
 
 def compress(place: Path) -> None:
@@ -260,26 +271,26 @@ def build() -> None:
 
 
 def check() -> None:
-    """Check the types of the sources. Raises as `build` does."""
+    """Check the types of the sources and run their tests. Raises as `build` does."""
     with alone():
         node = present_node() or install_node()
         install_packages(node)
-        subprocess.run(
-            [node.program, str(MODULES / "typescript" / "bin" / "tsc")], cwd=HERE, timeout=TSC_TIMEOUT_S, check=True
-        )
+        generate(node)
+        step(node, str(MODULES / "typescript" / "bin" / "tsc"))
+        step(node, str(MODULES / "vitest" / "vitest.mjs"), "run", "--dir", "src", "--reporter", "dot")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--require", action="store_true", help="fail when the pages cannot be built here")
-    parser.add_argument("--check", action="store_true", help="check the types of the sources instead")
+    parser.add_argument("--check", action="store_true", help="check and test the sources instead")
     options = parser.parse_args(arguments)
     if not options.check and is_current():
         return 0
     try:
         check() if options.check else build()
     except (Unavailable, OSError) as problem:  # a full disk, a folder that is not ours to write
-        kept = "what is in dist stays" if DIST.exists() else "the server runs without GraphiQL"
+        kept = "what is in dist stays" if DIST.exists() else "the server runs without pages"
         print(
             f"dashboard: not {'checked' if options.check else 'built'}: {problem}; {kept}", file=sys.stderr, flush=True
         )

@@ -9,8 +9,9 @@ export default defineConfig({
     assetsInlineLimit: 0, // no data: addresses beyond those inside the editor's own style sheet
     chunkSizeWarningLimit: 4096, // the editor is one large lazy part
     reportCompressedSize: false,
+    manifest: true, // for scripts/sizes.mjs
     rolldownOptions: {
-      input: ["graphiql.html"],
+      input: ["index.html", "graphiql.html"],
       onLog(level, log, report) {
         // "use client" in libraries is for servers that render; it says nothing here.
         if (log.code !== "MODULE_LEVEL_DIRECTIVE") {

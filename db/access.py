@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from secrets import token_hex, token_urlsafe
@@ -35,10 +36,33 @@ class Action(StrEnum):
     APPEND = "append to this run"
     ANNOTATE = "annotate this run"
     DECLARE = "declare the goal of a metric"
+    SAVE_VIEW = "save a view"
+    DELETE_VIEW = "delete this view"
+    MANAGE = "manage the members"
 
 
 READERS = frozenset({Role.VIEWER, Role.EDITOR, Role.OWNER})
 WRITERS = frozenset({Role.EDITOR, Role.OWNER})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a token may do less than its account: in one project only, at most as this role, until then.
+
+    Each is None for no such limit.
+    """
+
+    project_id: UUID | None
+    role: Role | None
+    expires_at: datetime | None
+
+    def allow(self, other: "Limits") -> bool:
+        """Whether a token with the limits `other` can do nothing that one with these cannot."""
+        return (
+            self.project_id in (None, other.project_id)
+            and (self.role is None or (other.role is not None and _capped(other.role, self.role) is other.role))
+            and (self.expires_at is None or (other.expires_at is not None and other.expires_at <= self.expires_at))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +74,8 @@ class Scope:
     is_admin: bool
     roles: Mapping[UUID, Role]
     may_create_projects: bool = True  # no for a token that is limited to a project or a role
+    token_id: str = ""
+    limits: "Limits | None" = None  # of the token; None without any
 
     @property
     def readable(self) -> list[UUID]:
@@ -81,6 +107,10 @@ def allows(scope: Scope, action: Action, project_id: UUID, owner_id: UUID | None
         return role in READERS or owner_id is None or owner_id == scope.account_id
     if action is Action.START:
         return role in WRITERS or role is Role.LOGGER
+    if action is Action.MANAGE:
+        return role is Role.OWNER
+    if action is Action.DELETE_VIEW:
+        return role is Role.OWNER or (role is Role.EDITOR and owner_id == scope.account_id)
     return role in WRITERS or (role is Role.LOGGER and owner_id == scope.account_id)
 
 
@@ -95,12 +125,13 @@ def require(scope: Scope, action: Action, what: str, project_id: UUID, owner_id:
         raise NotFound(f"there is no {what}")
     if not allows(scope, action, project_id, owner_id):
         role = scope.roles[project_id]
-        raise Forbidden(f"the role {role} may not {action}", hint="ask an owner of the project for the role EDITOR")
+        may = Role.OWNER if role is Role.EDITOR else Role.EDITOR
+        raise Forbidden(f"the role {role} may not {action}", hint=f"ask an owner of the project for the role {may}")
 
 
 SCOPES = """
     select token.id as token_id, account.id, account.name, account.is_admin, token.secret_sha256,
-        token.project_id as token_project_id, token.role as token_role,
+        token.project_id as token_project_id, token.role as token_role, token.expires_at,
         array(select membership.project_id from membership
             where membership.account_id = account.id order by membership.project_id) as project_ids,
         array(select membership.role from membership
@@ -139,6 +170,8 @@ def _scope(row: asyncpg.Record) -> Scope:
         is_admin=row["is_admin"] and not is_narrowed,
         roles=roles,
         may_create_projects=not is_narrowed,
+        token_id=row["token_id"],
+        limits=Limits(row["token_project_id"], cap, row["expires_at"]) if is_narrowed else None,
     )
 
 
@@ -197,16 +230,24 @@ async def grant(conn: Conn, project_id: UUID, account_id: UUID, role: Role) -> N
 
 
 CREATE_TOKEN = """
-    insert into token (id, account_id, secret_sha256, project_id, role) values ($1, $2, $3, $4, $5)
+    insert into token (id, account_id, secret_sha256, project_id, role, name, expires_at)
+    values ($1, $2, $3, $4, $5, $6, $7)
 """
 
 
 async def create_token(
-    conn: Conn, account_id: UUID, *, project_id: UUID | None = None, role: Role | None = None
+    conn: Conn,
+    account_id: UUID,
+    *,
+    project_id: UUID | None = None,
+    role: Role | None = None,
+    name: str = "",
+    expires_at: datetime | None = None,
 ) -> str:
     """A new token `rs_<id>_<secret>`, shown this once; the secret has 256 random bits and is kept as SHA-256."""
     token_id, secret = token_hex(8), token_urlsafe(32)
-    await conn.execute(CREATE_TOKEN, token_id, account_id, sha256(secret.encode()).digest(), project_id, role)
+    digest = sha256(secret.encode()).digest()
+    await conn.execute(CREATE_TOKEN, token_id, account_id, digest, project_id, role, name, expires_at)
     return f"rs_{token_id}_{secret}"
 
 

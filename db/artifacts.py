@@ -74,6 +74,26 @@ async def by_ids(conn: Conn, scope: Scope, artifact_ids: Sequence[UUID]) -> list
     return [found.get(artifact_id) for artifact_id in artifact_ids]
 
 
+SAME_BYTES = """
+    select artifact.id, artifact.project_id, artifact.run_id, artifact.attempt, artifact.path, artifact.state,
+        artifact.digest, artifact.size_bytes, artifact.media_type, artifact.failure_reason,
+        artifact.failure_message, artifact.created_by, artifact.created_at, artifact.finalized_at, object.object_key
+    from artifact
+    join run on run.id = artifact.run_id
+    join object on object.project_id = artifact.project_id and object.digest = artifact.stored_digest
+    where artifact.project_id = $1 and artifact.stored_digest = $2 and artifact.run_id <> $3
+        and is_visible(run.project_id, run.created_by, $4, $5, $6)
+    order by artifact.created_at desc, artifact.id desc
+    limit $7
+"""
+
+
+async def same_bytes(conn: Conn, scope: Scope, artifact: Artifact, *, limit: int) -> list[Artifact]:
+    """Artifacts of other runs of the project that were verified to have the same bytes, the newest first."""
+    rows = await conn.fetch(SAME_BYTES, artifact.project_id, artifact.digest, artifact.run_id, *scope.sight, limit)
+    return [Artifact(**row) for row in rows]
+
+
 BY_PATHS = """
     select distinct on (artifact.run_id, artifact.path)
         artifact.id, artifact.project_id, artifact.run_id, artifact.attempt, artifact.path, artifact.state,

@@ -92,7 +92,7 @@ class Invalid(RunstoneError):
 
 
 class Conflict(RunstoneError):
-    """The id was used before, with other content."""
+    """It contradicts what is there: an id that was used before with other content, or a project without an owner."""
 
     code = Code.CONFLICT
 
@@ -174,6 +174,7 @@ class TimedOut(Unavailable):
 # A constraint that a caller can break, and the failure it stands for.
 BY_CONSTRAINT: dict[str, type[RunstoneError]] = {
     "project_name_key": NameTaken,
+    "project_has_owner": Conflict,
     "run_is_open": RunSealed,
     "run_depth_max": Invalid,
     "run_pkey": Conflict,

@@ -27,7 +27,7 @@ MAX_POINTS_MIN: Final = 5
 STEP_MAX: Final = 2**63 - 1
 RANGE_MAX: Final = STEP_MAX - 1
 NONE: Final = np.empty(0, "<i8")
-TIER_FROM: Final = 64  # a series this many times longer than what is asked for is read from its tiers
+TIERS_FROM: Final = 64  # a series this many times longer than what is asked for is read from its tiers
 
 Name: TypeAlias = tuple[UUID, str]  # of a series: its run and key
 
@@ -74,6 +74,7 @@ class _Question:
     x: XAxis
     max_points: int | None
     times: bool
+    tiers_from: int = TIERS_FROM
     arrivals: bool = False
 
     @property
@@ -133,14 +134,15 @@ async def read(
     high_step: int = STEP_MAX,
     max_points: int | None = None,
     times: bool = True,
+    tiers_from: int = TIERS_FROM,
     strict: bool = False,
 ) -> list[Curve]:
     """The series that exist, in the order of `run_ids` and `keys`; what was acknowledged is in them.
 
     Only the points from `low_step` to `high_step`, with their `times` when asked for. With `max_points` a longer series
     is cut into equal groups of points, and of each the first, the last, the lowest, the highest and the first
-    non-finite point are kept. Raises `Invalid` when it would read too much; `NotFound` when it is `strict` and the
-    viewer does not see one of the runs.
+    non-finite point are kept; of one `tiers_from` times as long no more is read than needed. Raises `Invalid` when it
+    would read too much; `NotFound` when it is `strict` and the viewer does not see one of the runs.
     """
     if max_points is not None and max_points < MAX_POINTS_MIN:
         raise Invalid(f"maxPoints is {max_points}", path="maxPoints", limit=f"at least {MAX_POINTS_MIN}")
@@ -148,7 +150,7 @@ async def read(
         raise Invalid(
             f"fromStep is {low_step} and toStep is {high_step}", path="toStep", hint="ask for one step or more"
         )
-    question = _Question(attempt, low_step, high_step, x, max_points, times or x is not XAxis.STEP)
+    question = _Question(attempt, low_step, high_step, x, max_points, times or x is not XAxis.STEP, tiers_from)
     asked = await _asked(conn, scope, run_ids, keys, question, strict=strict)
     found: list[Curve] = []
     for batch in _batches(asked):
@@ -231,7 +233,7 @@ async def _asked(
     run_places = {run_id: place for place, run_id in enumerate(run_ids)}
     key_places = {key: place for place, key in enumerate(keys)}
     names = sorted(homes, key=lambda name: (run_places[name[0]], key_places[name[1]]))
-    asked = [_one_asked(name, homes[name], question.max_points) for name in names]
+    asked = [_one_asked(name, homes[name], question) for name in names]
     if question.max_points is None:
         _require_at_most(POINTS_ANSWERED_MAX, asked, "ask for fewer runs, keys or steps, or set maxPoints")
     else:
@@ -239,9 +241,9 @@ async def _asked(
     return asked
 
 
-def _one_asked(name: Name, homes: Sequence[_Home], max_points: int | None) -> _Asked:
+def _one_asked(name: Name, homes: Sequence[_Home], question: _Question) -> _Asked:
     count = sum(home.count for home in homes)
-    is_long = max_points is not None and count >= TIER_FROM * max_points
+    is_long = question.max_points is not None and count >= question.tiers_from * question.max_points
     return _Asked(*name, homes, is_long, count * packing.LANDMARKS // packing.TIER_GROUP if is_long else count)
 
 

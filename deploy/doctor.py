@@ -76,8 +76,12 @@ async def check_store(settings: Settings) -> Finding:
     try:
         async with open_store(settings.s3) as store:
             answers = await probe.ask(store)
+            is_open = await probe.lets_read(store, settings.url)
     except StoreError as error:
         return Finding(False, str(error), "check RUNSTONE_S3_*: endpoint, bucket, credentials")
+    if not is_open:
+        state = f"bucket {settings.s3.bucket}, does not let the dashboard at {settings.url} read"
+        return Finding(False, state, "allow its origin in the bucket's CORS rules: docs/settings.md")
     if answers.is_trusted:
         return Finding(True, f"bucket {settings.s3.bucket}, enforces checksums and refuses to overwrite")
     gaps = ", ".join(answers.gaps)

@@ -148,10 +148,9 @@ def _program(
 
 def welcome(settings: Settings) -> str:
     """What people read when everything runs."""
-    page = f"{settings.url}/graphiql" if settings.graphiql else settings.url
     token = settings.token_path.read_text().strip() if settings.token_path.exists() else ""
     # After the #, so that browsers keep the token to themselves and no log shows it.
-    link = f"{page}#token={token}" if token else page
+    link = f"{settings.url}/#token={token}" if token else settings.url
     return (
         f"Runstone is ready: {settings.url}\n\n"
         f"  Open      {link}\n"

@@ -69,9 +69,12 @@ class Signer:
         query = {"partNumber": str(number), "uploadId": multipart_id}
         return self._request("PUT", key, PUT_EXPIRES_S, query=query, headers={"content-length": str(size_bytes)})
 
-    def get(self, key: str, path: str) -> Request:
-        """GET of a file to be saved under the last name of `path`; no browser shows it."""
-        query = {"response-content-disposition": attachment(path), "response-content-type": BINARY}
+    def get(self, key: str, path: str, media_type: str = BINARY) -> Request:
+        """GET of a file to be saved under the last name of `path`; no browser that follows the link shows it.
+
+        A page may still show what it fetches; `media_type` must be one that is safe there.
+        """
+        query = {"response-content-disposition": attachment(path), "response-content-type": media_type}
         return self._request("GET", key, GET_EXPIRES_S, query=query)
 
     def _encryption(self) -> dict[str, str]:

@@ -17,6 +17,7 @@ from storage.store import Store, StoreError
 TIMEOUT_S: Final = 10.0
 BODY: Final = b"Runstone asks what this store enforces."
 OTHER_BODY: Final = b"Runstone asks what this store enforced."
+LOCAL: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 NOT_NOW: Final = frozenset({429, 500, 502, 503, 504})
 
 
@@ -77,7 +78,7 @@ async def ask(store: Store) -> Probe:
         "signature_checked": (_forged(_put(signer, new_key())), BODY),
         "headers_checked": (_without(_put(signer, new_key()), SHA256_METADATA), BODY),
     }
-    is_local = httpx.URL(signer.bucket_url).host in {"127.0.0.1", "::1", "localhost"}
+    is_local = httpx.URL(signer.bucket_url).host in LOCAL
     try:
         async with asyncio.timeout(TIMEOUT_S), httpx.AsyncClient(trust_env=not is_local) as client:
             first, second = await _send(client, honest, BODY), await _send(client, honest, BODY)
@@ -88,6 +89,19 @@ async def ask(store: Store) -> Probe:
         for request in (honest, *(request for name, (request, _) in attempts.items() if not refused[name])):
             await store.delete(request.key)
     return Probe(content_put_works=first < 300, overwrite_refused=second in {409, 412}, **refused)
+
+
+async def lets_read(store: Store, origin: str) -> bool:
+    """Whether pages of this origin may read what signed links lead to. Raises `StoreError`."""
+    signer = await store.signer(internal=True)
+    headers = {"Origin": origin, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "range"}
+    is_local = httpx.URL(signer.bucket_url).host in LOCAL
+    try:
+        async with httpx.AsyncClient(trust_env=not is_local, timeout=TIMEOUT_S) as client:
+            answer = await client.options(signer.get(keys.staging(store.settings.prefix), "x").url, headers=headers)
+    except httpx.TransportError as error:
+        raise StoreError(f"the store does not answer: {type(error).__name__}") from error
+    return answer.headers.get("access-control-allow-origin") in {"*", origin}
 
 
 def _put(signer: Signer, key: str) -> Request:

@@ -83,23 +83,32 @@ class Store:
         self._session = session
         self._client = client
 
+    @property
+    def public_origin(self) -> str:
+        """Where the links of clients lead: scheme, host and port."""
+        url = urlsplit(self._bucket_url(internal=False))
+        return f"{url.scheme}://{url.netloc}"
+
     async def signer(self, *, internal: bool = False) -> Signer:
         """Signs for the address that clients use, or for ours; good until the credentials change."""
         credentials = await self._session.get_credentials()
         if credentials is None:
             raise StoreError("there are no credentials for the store; set RUNSTONE_S3_ACCESS_KEY_ID or a role")
         frozen = await credentials.get_frozen_credentials()
-        endpoint = self._client.meta.endpoint_url
-        if not internal and self.settings.public_endpoint_url is not None:
-            endpoint = self.settings.public_endpoint_url
         return Signer(
-            bucket_url=bucket_url(endpoint, self.settings.bucket, path_style=self.settings.path_style),
+            bucket_url=self._bucket_url(internal=internal),
             region=self.settings.region,
             access_key_id=frozen.access_key,
             secret_access_key=frozen.secret_key,
             session_token=frozen.token,
             sse=self.settings.sse,
         )
+
+    def _bucket_url(self, *, internal: bool) -> str:
+        endpoint = self._client.meta.endpoint_url
+        if not internal and self.settings.public_endpoint_url is not None:
+            endpoint = self.settings.public_endpoint_url
+        return bucket_url(endpoint, self.settings.bucket, path_style=self.settings.path_style)
 
     async def ensure_bucket(self) -> bool:
         """Make the bucket when it is missing; whether it was made now. Raises `StoreError`."""

@@ -171,6 +171,11 @@ async def things(client: Client) -> dict[str, str]:
     export_id = new_id()
     start_export = "mutation ($input: StartExportInput!) { startExport(input: $input) { __typename } }"
     await client.ask(start_export, input={"id": export_id, "select": {"projectId": run["project"]["id"]}})
+    save_view = """
+        mutation ($input: SaveViewInput!) { saveView(input: $input) { ... on SaveViewPayload { view { id } } } }
+    """
+    secret = {"experimentId": run["experiment"]["id"], "name": "secret view", "search": "q=secret"}
+    view_id = (await client.ask(save_view, input=secret))["saveView"]["view"]["id"]
     return {
         "projectId": run["project"]["id"],
         "projectName": run["project"]["name"],
@@ -181,6 +186,7 @@ async def things(client: Client) -> dict[str, str]:
         "artifactId": upload["artifact"]["id"],
         "uploadId": upload["id"],
         "exportId": export_id,
+        "viewId": view_id,
         "baselineId": run_id,
         "parentId": run_id,
     }
@@ -209,6 +215,7 @@ OF_PROJECT = """
         (select count(*) from run_input join run on run.id = run_id where run.project_id = $1),
         (select count(*) from writer join run on run.id = run_id where run.project_id = $1),
         (select count(*) from export where project_id = $1),
+        (select count(*) from saved_view where project_id = $1),
         (select string_agg(artifact.state, '') from artifact where project_id = $1),
         (select string_agg(attempt.status || heartbeat_at::text, '') from attempt
             join run on run.id = run_id where run.project_id = $1)
@@ -217,14 +224,15 @@ OF_PROJECT = """
 
 @pytest.mark.parametrize("kind", ["query", "mutation"])
 async def test_foreign_things_look_missing_in_every_field(
-    kind: str, client: Client, stranger: Client, things: dict[str, str], pool: Pool
+    kind: str, people: People, things: dict[str, str], pool: Pool
 ) -> None:
     before = await pool.fetchrow(OF_PROJECT, things["projectId"])
-    nobodys = missing_like(things)
+    nobodys, elsewhere = missing_like(things), await people.project()
     for name, field in operations(kind):
         if name == "createProject":  # the name of a project is taken for everybody, and that is all it tells
             continue
-        for focus in ("runId", "artifactId", "experimentId", "projectId", "exportId"):
+        stranger = await people.member(elsewhere, Role.EDITOR)  # with a budget of its own
+        for focus in ("runId", "artifactId", "experimentId", "projectId", "exportId", "viewId"):
             foreign, missing = dict(things), dict(nobodys)
             foreign["id"], missing["id"] = things[focus], nobodys[focus]
             for text in documents(kind, name, field):
@@ -405,13 +413,24 @@ async def test_logs_hold_no_secrets(client: Client, server: Server) -> None:
 
 async def test_every_route_asks_who_it_is(server: Server) -> None:
     """Anonymous requests reach only what is listed here."""
-    public = {("GET", path) for path in ("/", "/healthz", "/readyz", "/graphiql", "/r/{id:uuid}")}
+    pages = {
+        "/",
+        "/e/{experiment:path}",
+        "/compare",
+        "/compare/{tab:path}",
+        "/r/{id:uuid}",
+        "/r/{id:uuid}/{tab:path}",
+        "/v/{id:uuid}",
+        "/settings",
+        "/settings/{tab:path}",
+        "/graphiql",
+        "/assets",
+    }
+    public = {("GET", path) for path in {*pages, "/healthz", "/readyz"}}
     from api.app import routes
 
     for route in routes(server.settings):
         path = getattr(route, "path", "")
-        if path == "/assets":  # the built page: the same for everybody
-            continue
         if isinstance(route, WebSocketRoute):  # asks after the handshake: see test_live
             continue
         for method in getattr(route, "methods", None) or {"GET"}:

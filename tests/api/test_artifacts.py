@@ -13,7 +13,7 @@ import pytest
 from db.access import Role
 from storage.store import Store, StoreError
 from tests.api.test_http import client_of
-from tests.conftest import Client, People, Server
+from tests.conftest import Client, People, Server, new_id
 
 CREATE = """
     mutation ($input: CreateUploadsInput!) {
@@ -390,3 +390,74 @@ async def test_store_that_is_away_is_unavailable(server: Server, client: Client)
     assert created["retryable"]
     assert "store" in created["message"]
     assert read["state"] == "READY"
+
+
+PREVIEW = """
+    query ($id: ID!) {
+      artifact(id: $id) {
+        preview { kind url sizeBytes expiresAt } sameBytes { id path run { id } } download { url }
+      }
+    }
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type", "kind", "answered"),
+    [
+        ("notes.TXT", None, "TEXT", "text/plain"),
+        ("conf/a.json", "text/html", "JSON", "text/plain"),
+        ("table.csv", None, "CSV", "text/plain"),
+        ("plot.jpeg", None, "JPEG", "image/jpeg"),
+        ("plot", "image/png", "PNG", "image/png"),
+    ],
+)
+async def test_a_page_gets_the_beginning_of_a_file_from_the_store(
+    client: Client, path: str, media_type: str | None, kind: str, answered: str
+) -> None:
+    run_id = await client.create_run()
+    created = await create(client, run_id, file(path, mediaType=media_type))
+    await send(created["uploads"][0], BODY)
+    await complete(client, *created["uploads"])
+    artifact = await final(client, created["uploads"][0]["artifact"]["id"])
+
+    preview = (await client.ask(PREVIEW, id=artifact["id"]))["artifact"]["preview"]
+
+    assert (preview["kind"], preview["sizeBytes"]) == (kind, len(BODY))
+    origin = client.server.url
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(preview["url"], headers={"Range": "bytes=0-6", "Origin": origin})
+    assert (answer.status_code, answer.content) == (206, BODY[:7])
+    assert answer.headers["content-type"].split(";")[0] == answered
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.headers["access-control-allow-origin"] in {"*", origin}
+
+
+@pytest.mark.parametrize("path", ["page.html", "drawing.svg", "model.pkl", "weights.bin", ".json"])
+async def test_what_could_run_has_no_preview(client: Client, path: str) -> None:
+    artifact = await uploaded(client, await client.create_run(), path)
+    assert (await client.ask(PREVIEW, id=artifact["id"]))["artifact"]["preview"] is None
+
+
+async def test_same_bytes_are_found_in_other_runs_that_are_seen(people: People, stranger: Client) -> None:
+    project = await people.project()
+    editor, logger = await people.member(project, Role.EDITOR), await people.member(project, Role.LOGGER)
+    body = new_id().encode()
+
+    async def logged(client: Client, path: str) -> dict[str, Any]:
+        """Of bytes that the project has, nothing is sent."""
+        [upload] = (await create(client, await client.create_run(), file(path, body)))["uploads"]
+        if upload["id"] is not None:
+            await send(upload, body)
+            await complete(client, upload)
+        return await final(client, upload["artifact"]["id"])
+
+    first, second = await logged(editor, "a.bin"), await logged(editor, "a.bin")
+    of_logger = await logged(logger, "b.bin")
+    await logged(stranger, "a.bin")
+
+    async def same(client: Client, artifact: dict[str, Any]) -> list[str]:
+        answer = (await client.ask(PREVIEW, id=artifact["id"]))["artifact"]
+        return [one["id"] for one in answer["sameBytes"]]
+
+    assert await same(editor, first) == [of_logger["id"], second["id"]]
+    assert await same(logger, of_logger) == []

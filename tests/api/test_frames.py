@@ -243,6 +243,22 @@ async def test_groups_have_the_statistics_of_their_runs(client: Client) -> None:
     assert pages == found["groups"]
 
 
+async def test_a_page_tells_what_differs_in_the_whole_selection(client: Client) -> None:
+    for lr in (0.1, 0.1, 0.2):
+        await client.create_run(params=[{"key": "lr", "value": lr}, {"key": "model", "value": "unet"}])
+    document = """
+        query ($columns: [RunColumn!]!) {
+          runFrame(columns: $columns, first: 1) { columns { key differs differsInSelection } }
+        }
+    """
+    asked = [column("PARAM", key) for key in ("lr", "model", "none")]
+
+    found = (await client.ask(document, columns=asked))["runFrame"]["columns"]
+
+    assert [each["differs"] for each in found] == [False, False, False]
+    assert {each["key"]: each["differsInSelection"] for each in found} == {"lr": True, "model": False, "none": False}
+
+
 async def test_groups_are_in_the_order_of_their_values(client: Client) -> None:
     values = [10, 9.5, "9", None, {"type": "FLOAT", "value": "NaN"}, [1], 10]
     ids = []

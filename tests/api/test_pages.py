@@ -1,39 +1,68 @@
 """The pages that the server gives everybody; what they show is asked with the token of who looks."""
 
+import asyncio
 import gzip
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
-from graphql import parse, validate
 
 from api import pages
-from api.schema import schema
-from tests.conftest import Server, new_id
+from tests.conftest import Client, Server, new_id
+
+RUN_ID = new_id()
+DASHBOARD = (
+    "/",
+    "/e/vision%2Fresnet",
+    "/e/vision/charts?q=params.lr%20%3D%201",
+    "/compare/diff?sel=1",
+    f"/r/{RUN_ID}",
+    f"/r/{RUN_ID}/artifacts/plots/cm.png",
+    f"/v/{RUN_ID}",
+    "/settings/tokens",
+)
 
 
-async def test_link_of_a_run_opens_it_in_the_explorer(server: Server) -> None:
-    run_id = new_id()
+async def fetched(server: Server, *paths: str) -> list[httpx.Response]:
     async with httpx.AsyncClient(verify=False) as http:
-        response = await http.get(f"{server.url}/r/{run_id}")
-    location = urlsplit(response.headers["location"])
-    assert (response.status_code, location.path, location.query) == (307, "/graphiql", "")
-    given = parse_qs(location.fragment)
-    assert run_id in given["v"][0]
-    assert validate(schema._schema, parse(given["q"][0])) == []
+        return await asyncio.gather(*(http.get(server.url + path) for path in paths))
 
 
-async def test_link_that_is_no_run_is_not_found(server: Server) -> None:
-    async with httpx.AsyncClient(verify=False) as http:
-        for path in ("/r/x", "/r/", "/r/../graphql", "/r/%00"):
-            assert (await http.get(server.url + path)).status_code in {404, 405}
+async def test_every_address_of_the_dashboard_is_its_page(server: Server) -> None:
+    built = (pages.DIST / "index.html").read_text()
+    for response in await fetched(server, *DASHBOARD):
+        assert (response.status_code, response.text) == (200, built), response.url
+        assert response.headers["cache-control"] == "no-cache"
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["referrer-policy"] == "no-referrer"
+
+
+async def test_dashboard_may_fetch_from_us_and_from_the_store_alone(server: Server, client: Client) -> None:
+    store = (await client.ask("{ serverInfo { artifactOrigin } }"))["serverInfo"]["artifactOrigin"]
+    [page] = await fetched(server, "/")
+    given = dict(part.split(" ", 1) for part in page.headers["content-security-policy"].split("; "))
+    assert server.settings.s3 is not None
+    assert store == server.settings.s3.public_endpoint_url
+    assert given == {
+        "default-src": "'self'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": f"'self' data: {store}",
+        "connect-src": f"'self' {store}",
+        "worker-src": "'self'",
+        "object-src": "'none'",
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+        "form-action": "'none'",
+    }
+
+
+async def test_address_that_is_no_page_is_not_found(server: Server) -> None:
+    for response in await fetched(server, "/r/x", "/r/", "/r/../graphql", "/r/%00", "/v/x", "/e", "/nothing"):
+        assert response.status_code in {404, 405}, response.url
 
 
 async def test_explorer_is_served_by_us_alone(server: Server) -> None:
-    async with httpx.AsyncClient(verify=False) as http:
-        page = await http.get(f"{server.url}/graphiql")
-        home = await http.get(server.url)
-    assert home.headers["location"] == "/graphiql"
+    [page] = await fetched(server, "/graphiql")
     assert page.status_code == 200
     assert "unsafe-eval" not in page.headers["content-security-policy"]
     assert "default-src 'self'" in page.headers["content-security-policy"]

@@ -1,48 +1,167 @@
-"""Save a picture of GraphiQL with an operation and its answer.
+"""Save pictures of all pages, light and dark, with runs that the examples make on a server of their own.
 
-    python -P -m tests.browser.screenshot --url http://127.0.0.1:4747 --token rs_... \
-        --query compare.graphql --variables compare.json --out docs/images/graphiql.png
+python -P -m tests.browser.screenshot [--only diff run] [--out docs/images]
 """
 
 import argparse
 import asyncio
-import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final
 
+import httpx
+from playwright.async_api import Browser, Page, expect
+
+from deploy.local.home import free_port
+from settings import Settings
+from tests.browser.dashboard import THEMES, Theme, open_dashboard
 from tests.browser.explorer import open_browser, open_explorer
+from tests.browser.recorded import git
+from tests.conftest import Running, Server
+
+ROOT: Final = Path(__file__).parent.parent.parent
+EXAMPLE: Final = ROOT / "examples" / "churn"
+WIDTH, HEIGHT = 1280, 760
+SETTLE_MS = 700.0  # for lines to be drawn and colours to settle
+SWEEP: Final = Path(__file__).parent / "sweep.py"
+CHANGE: Final = "# C = 1 is worth a try too"
+EXPLORER: Final = "graphiql-compare"
+GOALS: Final = {"train/loss": "MINIMIZE", "val/loss": "MINIMIZE", "val/accuracy": "MAXIMIZE", "accuracy": "MAXIMIZE"}
+DECLARE: Final = """
+    mutation ($key: String!, $goal: Goal!) { setMetricGoal(input: { key: $key, goal: $goal }) { __typename } }
+"""
+RUNS: Final = "{ runs(first: 100) { nodes { id name experiment { id } } } }"
 
 
-async def save(options: argparse.Namespace) -> None:
-    variables = json.loads(options.variables.read_text()) if options.variables else None
-    colours: Literal["light", "dark"] = "dark" if options.dark else "light"
-    async with (
-        open_browser() as browser,
-        open_explorer(browser, options.url, width=options.width, height=options.height, colours=colours) as explorer,
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A page, and a text that it shows when it is complete."""
+
+    name: str
+    address: str
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the pictures show: the runs of the example, and a sweep with curves."""
+
+    alice: str
+    bob: str
+    sweep: str
+    swept: tuple[str, ...]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Of every page of the dashboard."""
+        both = f"sel={self.alice},{self.bob}"
+        return [
+            Picture("experiments", "/", "resnet"),
+            Picture("runs", f"/e/{self.sweep}?sel={','.join(self.swept[:3])}", "lr=0.1 seed=2"),
+            Picture("charts", f"/e/{self.sweep}/charts?sel={','.join(self.swept)}", "12 runs"),
+            Picture("diff", f"/compare/diff?sel={','.join(self.swept[::3])}", "val/loss"),
+            Picture("patch", f"/compare/diff?{both}&patch={self.bob}", CHANGE),
+            Picture("files", f"/compare/artifacts?{both}&path=model/MODEL.json", '"format"'),
+            Picture("run", f"/r/{self.swept[0]}", "val/loss"),
+            Picture("artifacts", f"/r/{self.alice}/artifacts/model/MODEL.json", '"format"'),
+            Picture("source", f"/r/{self.bob}/source", CHANGE),
+            Picture("history", f"/r/{self.bob}/history", "run started"),
+            Picture("settings", "/settings/tokens", "this page uses it"),
+        ]
+
+
+def start(server: Server, script: Path, *words: str) -> list[str]:
+    """The lines that a script prints."""
+    found = {"RUNSTONE_URL": server.url, "RUNSTONE_TOKEN": server.token}
+    command = [sys.executable, script.name, *words]
+    done = subprocess.run(
+        command, cwd=script.parent, env={**os.environ, **found}, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout.splitlines()
+
+
+def record(server: Server, folder: Path) -> Made:
+    """Make all runs, in a repository; before Bob's he changed something."""
+    repository = Path(shutil.copytree(EXAMPLE, folder / "churn"))
+    sweep = Path(shutil.copy(SWEEP, repository))
+    git(repository, "init", "--quiet", "--initial-branch", "main")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "--message", "Predict who leaves")
+    swept = start(server, sweep, str(folder / "models"))
+    start(server, repository / "alice.py")
+    with (repository / "bob.py").open("a") as source:
+        source.write(f"{CHANGE}\n")
+    start(server, repository / "bob.py")
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {server.token}"}, verify=False) as http:
+        for key, goal in GOALS.items():
+            http.post("/graphql", json={"query": DECLARE, "variables": {"key": key, "goal": goal}})
+        runs = http.post("/graphql", json={"query": RUNS}).json()["data"]["runs"]["nodes"]
+    ids = {run["name"]: run["id"] for run in runs}
+    [experiment] = {run["experiment"]["id"] for run in runs if run["id"] in swept}
+    return Made(ids["alice"], ids["bob"], experiment, tuple(swept))
+
+
+async def save(page: Page, path: Path) -> None:
+    """The picture once nothing moves any more."""
+    await page.wait_for_load_state("networkidle")
+    await page.mouse.move(WIDTH - 4, HEIGHT - 4)
+    await page.wait_for_timeout(SETTLE_MS)
+    print(f"{path} {len(await page.screenshot(path=path)) // 1024} KiB")
+
+
+async def save_page(browser: Browser, server: Server, picture: Picture, path: Path, theme: Theme) -> None:
+    async with open_dashboard(
+        browser, server.url, server.token, width=WIDTH, height=HEIGHT, colours=theme
+    ) as dashboard:
+        await dashboard.goto(picture.address)
+        await expect(dashboard.main().get_by_text(picture.mark).filter(visible=True).first).to_be_visible()
+        await save(dashboard.page, path)
+
+
+async def save_explorer(browser: Browser, server: Server, made: Made, path: Path, theme: Theme) -> None:
+    async with open_explorer(browser, server.url, width=WIDTH, height=HEIGHT, colours=theme) as explorer:
+        query = (EXAMPLE / "compare.graphql").read_text()
+        await explorer.open(server.token, query, {"runs": [made.alice, made.bob]})
+        await explorer.page.get_by_role("button", name="Hide Examples").click()
+        await explorer.run()
+        await save(explorer.page, path)
+
+
+async def save_all(out: Path, only: list[str]) -> None:
+    async with open_server() as (server, made), open_browser() as browser:
+        for theme in THEMES:
+            ending = ".png" if theme == "light" else "-dark.png"
+            for picture in made.pictures:
+                if not only or picture.name in only:
+                    await save_page(browser, server, picture, out / f"{picture.name}{ending}", theme)
+            if not only or EXPLORER in only:
+                await save_explorer(browser, server, made, out / f"{EXPLORER}{ending}", theme)
+
+
+@asynccontextmanager
+async def open_server() -> AsyncIterator[tuple[Server, Made]]:
+    """A server of its own with all runs."""
+    with (
+        tempfile.TemporaryDirectory() as home,
+        Running(Settings(home=Path(home) / "server", port=free_port("127.0.0.1"))) as server,
     ):
-        await explorer.open(options.token, options.query.read_text(), variables)
-        if not options.examples:
-            await explorer.page.get_by_role("button", name="Hide Examples").click()
-        await explorer.run(options.operation)
-        await explorer.page.mouse.move(options.width - 4, options.height - 4)
-        await explorer.page.wait_for_timeout(500)  # for colours and tooltips to settle
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        await explorer.page.screenshot(path=options.out)
+        yield server, await asyncio.to_thread(record, server, Path(home))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--token", required=True)
-    parser.add_argument("--query", required=True, type=Path, help="a file with the document")
-    parser.add_argument("--variables", type=Path, help="a JSON file")
-    parser.add_argument("--operation", help="which operation, if the document holds several")
-    parser.add_argument("--out", required=True, type=Path, help="the PNG to write")
-    parser.add_argument("--width", type=int, default=1280)
-    parser.add_argument("--height", type=int, default=800)
-    parser.add_argument("--dark", action="store_true")
-    parser.add_argument("--examples", action="store_true", help="leave the panel of the examples open")
-    asyncio.run(save(parser.parse_args()))
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images", help="the folder of the PNGs")
+    parser.add_argument("--only", nargs="*", default=[], help="pictures by name, such as diff; absent: all")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    asyncio.run(save_all(options.out, options.only))
 
 
 if __name__ == "__main__":

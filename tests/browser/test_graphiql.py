@@ -80,9 +80,24 @@ async def test_every_query_example_is_answered(explorer: Explorer, server: Serve
 
     titles = await explorer.page.locator(".examples li strong").all_inner_texts()
     for title in titles:
-        if not title.startswith("Log a run"):
+        if not title.startswith(("Log a run", "Watch runs live")):
             await explorer.choose(title)
             assert "errors" not in await explorer.run(), title
+
+
+async def test_runs_are_watched_live(explorer: Explorer, server: Server) -> None:
+    await explorer.open(server.token)
+    await explorer.choose("Watch runs live")
+    await explorer.page.locator(".graphiql-execute-button").click()
+    begun = await explorer.shown()
+    assert begun["data"]["runEvents"]["kind"] == "SUBSCRIBED"
+
+    async with httpx.AsyncClient(base_url=server.url, verify=False) as http:
+        body = {"query": LOG_ONE_POINT, "variables": {"id": new_id(), "point": {"key": "m", "value": 1}}}
+        await http.post("/graphql", json=body, headers={"Authorization": f"Bearer {server.token}"})
+
+    await expect(explorer.page.locator(".graphiql-response")).to_contain_text("RUN_CREATED")
+    await explorer.page.locator(".graphiql-execute-button").click()
 
 
 async def test_numbers_are_shown_as_the_server_wrote_them(explorer: Explorer, server: Server) -> None:

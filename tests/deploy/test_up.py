@@ -117,7 +117,7 @@ async def test_it_says_where_it_is_and_stops_in_order(house: Path, home: Path, p
 
     token = (home / "token").read_text().strip()
     assert ready == f"Runstone is ready: http://127.0.0.1:{port}"
-    assert link.endswith(f"http://127.0.0.1:{port}/graphiql#token={token}")
+    assert link.endswith(f"http://127.0.0.1:{port}/#token={token}")
     assert code == 0
     assert len(family) > 5
     await gone(family)

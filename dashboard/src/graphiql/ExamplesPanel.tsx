@@ -1,7 +1,7 @@
 import { type GraphiQLPlugin, useGraphiQL, useGraphiQLActions } from "@graphiql/react";
 import { Kind, parse } from "graphql";
 import { EXAMPLES, type Example } from "./examples";
-import { newestRuns } from "./fetcher";
+import { newest } from "./fetcher";
 import { filled } from "./variables";
 
 function ExamplesIcon() {
@@ -27,7 +27,7 @@ function useOpen(): (example: Example) => Promise<void> {
   const variableEditor = useGraphiQL((state) => state.variableEditor);
 
   return async (example) => {
-    const variables = await filled(example.variables, () => newestRuns(fetcher));
+    const variables = await filled(example.variables, () => newest(fetcher));
     if (queryEditor?.getValue().trim()) {
       addTab();
     }

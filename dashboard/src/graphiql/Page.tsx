@@ -6,10 +6,10 @@ import { CopyLink, EditorType, FoldColumns, FollowSystemTheme } from "./editors"
 import { EXAMPLES } from "./examples";
 import { EXAMPLES_PLUGIN } from "./ExamplesPanel";
 import { fetcherWith } from "./fetcher";
-import type { Fragment } from "./fragment";
+import type { Fragment } from "../api/fragment";
 import { EDITOR_THEME } from "./theme";
-import { forgetToken, keepToken, keptToken } from "./token";
-import { TokenBox, type TokenNeed } from "./TokenBox";
+import { forgetToken, keepToken, keptToken } from "../api/token";
+import { TokenBox, type TokenNeed } from "../ui/TokenBox";
 
 const PLUGINS = [EXAMPLES_PLUGIN, HISTORY_PLUGIN];
 

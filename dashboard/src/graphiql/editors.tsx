@@ -1,6 +1,6 @@
 import { ToolbarButton, useGraphiQL, useGraphiQLActions } from "@graphiql/react";
 import { useEffect, useState } from "react";
-import { linkTo } from "./fragment";
+import { linkTo } from "../api/fragment";
 
 /** Gives the editors our type, which GraphiQL has no property for. */
 export function EditorType() {

@@ -1,11 +1,14 @@
 import { type Fetcher, type FetcherParams, fetcherReturnToPromise } from "@graphiql/toolkit";
+import { type ExecutionResult, getOperationAST, GraphQLError, OperationTypeNode } from "graphql";
+import { createClient } from "graphql-ws";
+import type { Newest } from "./variables";
 
-type Answer = { data?: Record<string, unknown> | null; errors?: { message: string; extensions?: { code?: string } }[] };
+type Answer = ExecutionResult<Record<string, unknown>, Record<string, unknown>>;
 
-const failure = (message: string): Answer => ({ errors: [{ message }] });
+const failure = (message: string): Answer => ({ errors: [new GraphQLError(message)] });
 
 function isRefused(response: Response, answer: Answer): boolean {
-  return response.status === 401 || (answer.errors?.some((error) => error.extensions?.code === "UNAUTHENTICATED") ?? false);
+  return response.status === 401 || (answer.errors?.some((error) => error.extensions?.["code"] === "UNAUTHENTICATED") ?? false);
 }
 
 /* Numbers as the server wrote them, where the browser can: JavaScript rounds 64-bit integers and drops the .0 of 1.0. */
@@ -44,11 +47,20 @@ export async function ask(token: string, operation: FetcherParams): Promise<{ an
   return { answer, refused: isRefused(response, answer) };
 }
 
+/** Answers one by one, for as long as GraphiQL listens. */
+function subscribe(token: string, { query, variables, operationName }: FetcherParams): AsyncIterableIterator<ExecutionResult> {
+  const socket = createClient({ url: `${location.origin.replace(/^http/, "ws")}/graphql`, connectionParams: { authorization: `Bearer ${token}` } });
+  return socket.iterate({ query, variables: variables as Record<string, unknown>, ...(operationName && { operationName }) }) as AsyncIterableIterator<ExecutionResult>;
+}
+
 /** GraphiQL's way to the server. `onRefused` is called when the server does not accept the token. */
 export function fetcherWith(token: string | null, onRefused: () => void): Fetcher {
-  return async (operation) => {
+  return async (operation, options) => {
     if (token === null) {
       return failure("No token yet: press “No token” above to paste one, or open the link that `runstone up` prints.");
+    }
+    if (options?.documentAST && getOperationAST(options.documentAST, operation.operationName)?.operation === OperationTypeNode.SUBSCRIPTION) {
+      return subscribe(token, operation);
     }
     const { answer, refused } = await ask(token, operation);
     if (refused) {
@@ -58,11 +70,20 @@ export function fetcherWith(token: string | null, onRefused: () => void): Fetche
   };
 }
 
-const NEWEST = "query NewestRuns { runs(first: 2) { nodes { id } } }";
+const NEWEST = `query Newest {
+  runs(first: 20) { nodes { id source { commit } inputs { digest } } }
+}`;
 
-/** The ids of the two newest runs; fewer, or none, where the server tells no more. */
-export async function newestRuns(fetcher: Fetcher): Promise<string[]> {
-  const answer = (await fetcherReturnToPromise(fetcher({ query: NEWEST, operationName: "NewestRuns" }))) as Answer;
-  const runs = answer.data?.["runs"] as { nodes: { id: string }[] } | undefined;
-  return runs?.nodes.map((run) => run.id) ?? [];
+type NewestRuns = { nodes: { id: string; source: { commit: string | null } | null; inputs: { digest: string }[] }[] };
+
+/** What is newest among the last runs that the server tells of. */
+export async function newest(fetcher: Fetcher): Promise<Newest> {
+  const answer = (await fetcherReturnToPromise(fetcher({ query: NEWEST, operationName: "Newest" }))) as Answer;
+  const runs = (answer.data?.["runs"] as NewestRuns | undefined)?.nodes ?? [];
+  return {
+    run: runs[0]?.id ?? null,
+    secondRun: runs[1]?.id ?? null,
+    commit: runs.find(({ source }) => source?.commit)?.source?.commit ?? null,
+    dataset: runs.find(({ inputs }) => inputs.length > 0)?.inputs[0]?.digest ?? null,
+  };
 }

@@ -1,12 +1,17 @@
 /*
- * The variables of an example name what they need in words, `<new run id>` or `<newest run id>`, so that they read well
- * even where there is nothing to put in. Opening the example puts in real ids.
+ * The variables of an example name what they need in words, `<new id>` or `<newest run id>`, so that they read well
+ * even where there is nothing to put in. Opening the example puts in real ones.
  */
 
-/** The ids of the two newest runs, or fewer. */
-export type NewestRuns = () => Promise<readonly string[]>;
+/** What the words stand for; null where there is no such thing. */
+export interface Newest {
+  run: string | null;
+  secondRun: string | null;
+  commit: string | null;
+  dataset: string | null;
+}
 
-const WORDS = /<(new id|newest run id|second newest run id)>/g;
+const WORDS = /<(new id|newest run id|second newest run id|newest commit|newest dataset digest)>/g;
 
 /** An id as the SDK makes them: a UUIDv7, which begins with the time in milliseconds. */
 export function newId(): string {
@@ -17,17 +22,22 @@ export function newId(): string {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
-/** The variables with ids in place of words; words stay where there is no such run. */
-export async function filled(variables: string, newestRuns: NewestRuns): Promise<string> {
-  const [newest, second] = variables.includes("newest run id>") ? await newestRuns() : [];
-  return variables.replace(WORDS, (words, what: string) => {
+/** The variables with what there is in place of words; words stay where there is no such thing. */
+export async function filled(variables: string, findNewest: () => Promise<Newest>): Promise<string> {
+  const newest = variables.includes("newest ") ? await findNewest() : null;
+  const meant = (what: string): string | null | undefined => {
     switch (what) {
       case "new id":
         return newId();
       case "newest run id":
-        return newest ?? words;
+        return newest?.run;
+      case "second newest run id":
+        return newest?.secondRun;
+      case "newest commit":
+        return newest?.commit;
       default:
-        return second ?? words;
+        return newest?.dataset;
     }
-  });
+  };
+  return variables.replace(WORDS, (words, what: string) => meant(what) ?? words);
 }

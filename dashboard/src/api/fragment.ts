@@ -1,4 +1,4 @@
-/** What a link to this page may carry. It is in the fragment, so that no server and no log ever sees it. */
+/** What a link to a page may carry. It is in the fragment, so that no server and no log ever sees it. */
 export interface Fragment {
   token: string | null;
   query: string | null;
@@ -14,11 +14,20 @@ export function takeFragment(): Fragment {
   return { token: given.get("token"), query: given.get("q"), variables: given.get("v") };
 }
 
-/** A link that opens this page with the operation filled in. It never carries the token. */
+/** A link that opens GraphiQL with the operation filled in. It never carries the token. */
 export function linkTo(query: string, variables: string): string {
   const carried = new URLSearchParams({ q: query });
   if (variables.trim()) {
     carried.set("v", variables);
   }
-  return `${location.origin}${location.pathname}#${carried}`;
+  return `${location.origin}/graphiql#${carried}`;
+}
+
+/** Begin again when a link is pasted into the address bar of an open page, which changes nothing but the fragment. */
+export function followPastedLinks(): void {
+  addEventListener("hashchange", () => {
+    if (location.hash.length > 1) {
+      location.reload();
+    }
+  });
 }

@@ -1,3 +1,4 @@
+import "./token-box.css";
 import { type SubmitEvent, useEffect, useId, useRef } from "react";
 
 export type TokenNeed = "missing" | "refused" | "change";

@@ -1,0 +1,194 @@
+"""`python -P -m benchmarks.charts`: how fast charts of many runs are, in a real browser with the database behind."""
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from playwright.async_api import Page, expect
+
+from benchmarks import points, report, server
+from benchmarks.report import Section
+from benchmarks.server import LOG, Server, block, new_writer, payload
+from tests.browser.dashboard import Dashboard, open_dashboard
+from tests.browser.explorer import open_browser
+
+STEPS: Final = 500
+SAMPLES: Final = 9
+HOVERS: Final = 60
+SETTLE_MS: Final = 1_500  # for what was asked meanwhile to be drawn, so that it is in no other sample
+
+# Press a key, and wait until the canvas has been painted anew; in milliseconds. Reading a copy forces the paint.
+REDRAW: Final = """
+async (key) => {
+  const start = performance.now();
+  document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  await new Promise((resolve) => setTimeout(resolve));
+  const copy = new OffscreenCanvas(1, 1).getContext("2d");
+  copy.drawImage(document.querySelector(".uplot canvas"), 0, 0);
+  copy.getImageData(0, 0, 1, 1);
+  return performance.now() - start;
+}
+"""
+WATCH_FRAMES: Final = """
+() => {
+  window.frames_ms = [];
+  let before = performance.now();
+  const next = (now) => {
+    window.frames_ms.push(now - before);
+    before = now;
+    window.frames_ms.going = requestAnimationFrame(next);
+  };
+  requestAnimationFrame(next);
+}
+"""
+FRAMES: Final = "() => { cancelAnimationFrame(window.frames_ms.going); return [...window.frames_ms]; }"
+# Wait until the label of the chart says this.
+TOLD: Final = """
+(words) => new Promise((resolve) => {
+  const look = () => document.querySelector("[role=img]").ariaLabel.includes(words) && resolve();
+  new MutationObserver(look).observe(document.body, { attributes: true, childList: true, subtree: true });
+  look();
+})
+"""
+PAINTED: Final = "() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)))"
+
+
+def main() -> int:
+    """Measure, print, save."""
+    given = argparse.ArgumentParser(prog="python -P -m benchmarks.charts", description=__doc__)
+    given.add_argument("--runs", type=int, default=1_000, help="how many, each with 500 points, 1,000 unless given")
+    given.add_argument("--output", type=Path, default=Path("build/bench"), help="where charts.md and charts.json go")
+    asked = given.parse_args()
+    section = asyncio.run(measure(asked.runs))
+    about = report.about(f"{asked.runs:,} runs of {STEPS} points")
+    print(report.markdown([section], about))
+    text, data = report.save([section], about, asked.output, "charts")
+    print(f"Saved {text} and {data}.")
+    return 0
+
+
+async def measure(runs: int) -> Section:
+    """The charts of so many runs, from the gesture to the pixels."""
+    section = Section(f"Charts of {runs:,} runs", "Chromium without a GPU, 1280 by 800, one chart, on this machine.")
+    async with server.started() as runstone:
+        experiment = await fill(runstone, runs)
+        token = runstone.settings.token_path.read_text().strip()
+        async with open_browser() as browser, open_dashboard(browser, runstone.settings.url, token) as dashboard:
+            for mode in ("auto", "lines"):
+                await opened(dashboard, f"/e/{experiment}/charts?m=loss&mode={mode}&u=1")
+                section.add(
+                    f"as {mode}",
+                    redraw_ms=await redraws(dashboard.page),
+                    hover_frame_ms=await hovers(dashboard.page),
+                    zoom_to_new_data_ms=await zooms(dashboard.page),
+                )
+            await opened(dashboard, f"/e/{experiment}/charts?m=loss&u=1")
+            section.add("a point while a run goes on", to_the_screen_ms=await live(runstone, dashboard.page))
+    section.at_most("redraw", section.median("redraw ms", "as auto"), 50, "ms")
+    section.at_most(f"redraw of {STEPS} buckets", section.median("redraw ms", "as lines"), 50, "ms")
+    section.at_most("frame while hovering", section.median("hover frame ms", "as auto"), 17, "ms")
+    section.at_most("zoom to new data", section.median("zoom to new data ms", "as auto"), 600, "ms")
+    name = "a point while a run goes on"
+    section.at_most("logged point on screen", section.median("to the screen ms", name), 1_500, "ms")
+    return section
+
+
+async def fill(runstone: Server, runs: int) -> str:
+    """Log the runs; the id of their experiment."""
+    run_id = ""
+    for number, batch in enumerate(points.batches(runs, 1, STEPS, STEPS)):
+        run_id = await runstone.create_run(name=f"run-{number}")
+        await log(runstone, run_id, new_writer(), 0, batch)
+        await runstone.finish([run_id])
+        print(f"\r{number + 1:,} runs", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    data = await runstone.ask("query ($id: ID!) { run(id: $id) { experiment { id } } }", id=run_id)
+    return str(data["run"]["experiment"]["id"])
+
+
+async def log(runstone: Server, run_id: str, writer: str, seq: int, batch: points.Batch) -> None:
+    """Log the points of a batch as one block."""
+    payload(await runstone.ask(LOG, runId=run_id, writerId=writer, blocks=[block(seq, ["loss"], batch)]))
+
+
+async def opened(dashboard: Dashboard, path: str) -> None:
+    """Follow the link, and wait until the chart is drawn and everything is quiet."""
+    await dashboard.goto(path)
+    await expect(dashboard.page.get_by_role("img").first).to_be_visible()
+    await dashboard.page.wait_for_timeout(SETTLE_MS)
+
+
+async def redraws(page: Page) -> list[float]:
+    """From a key that zooms to the pixels of what is there already."""
+    samples = []
+    for _ in range(SAMPLES):
+        for key in ("+", "0"):
+            samples.append(await page.evaluate(REDRAW, key))
+            await page.wait_for_timeout(SETTLE_MS)
+    return samples
+
+
+async def hovers(page: Page) -> list[float]:
+    """The time of each frame while the pointer crosses the lines."""
+    left, top, width, height = await plot(page)
+    await page.evaluate(WATCH_FRAMES)
+    for step in range(HOVERS):
+        across = step / HOVERS
+        await page.mouse.move(left + across * width, top + (0.3 + 0.4 * across) * height)
+    return list(await page.evaluate(FRAMES))
+
+
+async def zooms(page: Page) -> list[float]:
+    """From the end of a drag to the pixels of what the server answered."""
+    samples = []
+    left, top, width, _ = await plot(page)
+    for sample in range(SAMPLES):
+        start = 0.1 + 0.05 * sample
+        await page.mouse.move(left + start * width, top + 40)
+        await page.mouse.down()
+        await page.mouse.move(left + (start + 0.4) * width, top + 60, steps=3)
+        async with page.expect_response("**/graphql") as answered:
+            begin = time.perf_counter()
+            await page.mouse.up()
+        await (await answered.value).finished()
+        await page.evaluate(PAINTED)
+        samples.append((time.perf_counter() - begin) * 1000)
+        await page.keyboard.press("0")
+        await page.wait_for_timeout(SETTLE_MS)
+    return samples
+
+
+async def live(runstone: Server, page: Page) -> list[float]:
+    """From the call that logs a point to the chart that shows it."""
+    run_id, writer = await runstone.create_run(name="live"), new_writer()
+    samples = []
+    for sample in range(SAMPLES):
+        lowest = -1.0 - sample
+        async with asyncio.TaskGroup() as tasks:
+            told = tasks.create_task(page.evaluate(TOLD, f"lowest live \N{MINUS SIGN}{-lowest:g}"))
+            begin = time.perf_counter()
+            await log(runstone, run_id, writer, sample, point(STEPS + sample, lowest))
+            await told
+        if sample > 0:  # before the first, the page did not know of the run
+            samples.append((time.perf_counter() - begin) * 1000)
+        await page.wait_for_timeout(SETTLE_MS)
+    return samples
+
+
+def point(step: int, value: float) -> points.Batch:
+    """One value."""
+    return points.Batch(0, np.array([step]), np.array([points.START_MS + step]), np.array([[value]]))
+
+
+async def plot(page: Page) -> tuple[float, float, float, float]:
+    """Where the inside of the chart lies: left, top, width, height."""
+    box: Any = await page.locator(".u-over").first.bounding_box()
+    return box["x"], box["y"], box["width"], box["height"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

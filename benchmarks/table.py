@@ -1,0 +1,134 @@
+"""`python -P -m benchmarks.table`: how soon the table of many runs can be used, in a real browser with the database."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.async_api import Browser, Page, expect
+
+from benchmarks import report, server, store, trainings
+from benchmarks.report import Section
+from benchmarks.server import Server
+from tests.browser.dashboard import Dashboard, open_dashboard
+from tests.browser.explorer import open_browser
+
+SAMPLES: Final = 5
+SCROLLS: Final = 60
+SETTLE_MS: Final = 1_500  # for what comes behind the first rows, so that it is in no other sample
+PARAMS: Final = ("lr", "model", "optimizer", "batch_size", "seed", "depth", "width", "dropout")
+COLUMNS: Final = (*(f"param:{key}" for key in PARAMS), *(f"metric:{key}" for key in trainings.KEYS[: 19 - len(PARAMS)]))
+
+# When the first rows were painted, and when all were there, in milliseconds since the navigation began.
+NOTE: Final = """
+window.seen = {};
+new MutationObserver(() => {
+  const grid = document.querySelector("[role=grid]");
+  if (grid && !("first" in window.seen) && grid.querySelector("[role=gridcell]")) {
+    window.seen.first = null;
+    requestAnimationFrame(() => setTimeout(() => { window.seen.first = performance.now(); }));
+  }
+  if (grid && grid.ariaRowCount) {
+    const rows = Number(grid.ariaRowCount);
+    if (rows !== window.seen.rows) {
+      window.seen.rows = rows;
+      requestAnimationFrame(() => setTimeout(() => { window.seen.last = performance.now(); }));
+    }
+  }
+}).observe(document, { attributes: true, childList: true, subtree: true });
+"""
+SCROLL: Final = """
+async (steps) => {
+  const grid = document.querySelector("[role=grid]");
+  const frames = [];
+  let before = await new Promise(requestAnimationFrame);
+  for (let step = 0; step < steps; step += 1) {
+    grid.scrollBy(20, 140);
+    const now = await new Promise(requestAnimationFrame);
+    frames.push(now - before);
+    before = now;
+  }
+  return frames;
+}
+"""
+# Press a checkbox, and wait for the frame that shows it.
+TOGGLE: Final = """
+async () => {
+  const begin = performance.now();
+  document.querySelector("label input[type=checkbox]").click();
+  await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  return performance.now() - begin;
+}
+"""
+
+
+def main() -> int:
+    """Measure, print, save."""
+    given = argparse.ArgumentParser(prog="python -P -m benchmarks.table", description=__doc__)
+    given.add_argument("--output", type=Path, default=Path("build/bench"), help="where table.md and table.json go")
+    asked = given.parse_args()
+    sections = asyncio.run(measure())
+    about = report.about(f"20 columns of runs of {trainings.STEPS} steps")
+    print(report.markdown(sections, about))
+    text, data = report.save(sections, about, asked.output, "table")
+    print(f"Saved {text} and {data}.")
+    return 0
+
+
+async def measure() -> list[Section]:
+    """The table of a thousand and of ten thousand runs, from the link to the rows."""
+    async with server.started() as runstone, open_browser() as browser:
+        return [await table(runstone, browser, 1_000, 600), await table(runstone, browser, 10_000, 1_200)]
+
+
+async def table(runstone: Server, browser: Browser, runs: int, allowed_ms: int) -> Section:
+    """So many runs in a project of their own."""
+    section = Section(f"A table of {runs:,} runs", "Chromium without a GPU, 1280 by 800, on this machine.")
+    assert runstone.settings.database_url is not None
+    project = f"table-{runs}"
+    await store.fill(runstone.settings.database_url, project, runs, lambda _: None)
+    token = runstone.settings.token_path.read_text().strip()
+    where = await selection(runstone, project)
+    async with open_dashboard(browser, runstone.settings.url, token) as dashboard:
+        await dashboard.page.add_init_script(NOTE)
+        seen = [
+            await opened(dashboard, f"/compare?q={where}&cols={','.join(COLUMNS)}&u=1", runs) for _ in range(SAMPLES)
+        ]
+        first, last = f"{runs:,} x 20, first rows", f"{runs:,} x 20, all rows"
+        section.add(first, since_the_link_ms=[each["first"] for each in seen])
+        section.add(last, since_the_link_ms=[each["last"] for each in seen])
+        section.add("scrolling", frame_ms=await dashboard.page.evaluate(SCROLL, SCROLLS))
+        section.add("only differences", toggle_ms=await toggles(dashboard.page))
+    section.at_most("usable", section.median("since the link ms", first), allowed_ms, "ms")
+    section.at_most("only differences", section.median("toggle ms", "only differences"), 50, "ms")
+    return section
+
+
+async def selection(runstone: Server, project: str) -> str:
+    """A filter that every run of the project satisfies and no other."""
+    data = await runstone.ask(
+        "query ($name: String!) { project(name: $name) { experiments { nodes { id } } } }", name=project
+    )
+    ids: Sequence[Any] = data["project"]["experiments"]["nodes"]
+    return f"experimentId+IN+({','.join(repr(each['id']) for each in ids)})"
+
+
+async def opened(dashboard: Dashboard, path: str, runs: int) -> dict[str, float]:
+    """When the first rows and the last could be seen."""
+    await dashboard.page.goto("about:blank")
+    await dashboard.goto(path)
+    await expect(dashboard.page.get_by_role("grid")).to_have_attribute("aria-rowcount", str(runs + 1))
+    await dashboard.page.wait_for_timeout(SETTLE_MS)
+    seen: dict[str, float] = await dashboard.page.evaluate("() => window.seen")
+    return seen
+
+
+async def toggles(page: Page) -> list[float]:
+    """From the press to the columns that are left."""
+    return [await page.evaluate(TOGGLE) for _ in range(2 * SAMPLES)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

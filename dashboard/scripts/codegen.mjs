@@ -1,0 +1,41 @@
+/* Types and documents of src/api/operations/*.graphql, checked against the schema: src/api/gql.ts. */
+import { codegen } from "@graphql-codegen/core";
+import * as typedDocumentNode from "@graphql-codegen/typed-document-node";
+import * as typescriptOperations from "@graphql-codegen/typescript-operations";
+import { parse } from "graphql";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const OPERATIONS = join(HERE, "..", "src", "api", "operations");
+const TARGET = join(HERE, "..", "src", "api", "gql.ts");
+
+const number = 'number | "NaN" | "Infinity" | "-Infinity"';
+const SCALARS = {
+  Cells: "unknown[]",
+  Cursor: "string",
+  DateTime: "string",
+  Float32Column: "string",
+  Float64Column: "unknown",
+  ID: "string",
+  Int64: "number",
+  Int64Column: "unknown",
+  MetricValue: number,
+  ParamValue: "unknown",
+};
+
+const parsed = (path) => parse(readFileSync(path, "utf8"));
+
+const generated = await codegen({
+  filename: TARGET,
+  schema: parsed(join(HERE, "..", "..", "schema.graphql")),
+  documents: readdirSync(OPERATIONS)
+    .filter((name) => name.endsWith(".graphql"))
+    .sort()
+    .map((name) => ({ location: name, document: parsed(join(OPERATIONS, name)) })),
+  plugins: [{ operations: {} }, { documents: { optimizeDocumentNode: true } }],
+  pluginMap: { operations: typescriptOperations, documents: typedDocumentNode },
+  config: { scalars: SCALARS, strictScalars: true, useTypeImports: true, enumsAsTypes: true, skipTypename: true },
+});
+writeFileSync(TARGET, generated);

@@ -1,0 +1,217 @@
+/*
+ * The inside of a chart on a canvas: bands, lines, densities and marks, in the pixels of the device.
+ */
+import { type Drawing, type Line, LINES_MAX } from "./drawing";
+import { addLine, newRaster, pixelsOf, type Ramp, rowsOf, type ToPixels } from "./layer";
+import { lineStyle, type Palette } from "./palette";
+
+/** Where a drawing lies on its canvas. */
+export interface Place {
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+  /** The distance of each place of the grid from `left`. */
+  columns: Float64Array;
+  /** The same for any `x`. */
+  toColumn: (x: number) => number;
+  /** From values to distances from `top`. */
+  toRow: ToPixels;
+  /** Pixels of the device for one of CSS. */
+  ratio: number;
+}
+
+const LIGHT_RAMP: Ramp = { few: [120, 170, 225], many: [8, 32, 92], faint: 0.35 };
+const DARK_RAMP: Ramp = { few: [40, 92, 150], many: [200, 230, 255], faint: 0.45 };
+// Lines that are too many for paths: all of one grey, which only adds up.
+const LIGHT_GREYS: Ramp = { few: [140, 150, 161], many: [89, 99, 110], faint: 0.55 };
+const DARK_GREYS: Ramp = { few: [107, 118, 131], many: [154, 165, 177], faint: 0.55 };
+
+const RAW_OPACITY = 0.25;
+const BAND_OPACITY = 0.16;
+const GREY_OPACITY = 0.55;
+const LINE_WIDTH = 1.5;
+const DOT_SPACE = 14; // CSS pixels between points from which on each gets a dot
+
+/** Draw everything but what is highlighted. */
+export function paintDrawing(context: CanvasRenderingContext2D, place: Place, drawing: Drawing, palette: Palette): void {
+  context.save();
+  context.beginPath();
+  context.rect(place.left, place.top, place.width, place.height);
+  context.clip();
+  context.translate(place.left, place.top);
+  context.lineJoin = "round";
+  const coloured = drawing.lines.filter((line) => line.slot !== null);
+  const grey = drawing.lines.filter((line) => line.slot === null);
+  if (drawing.asDensity) {
+    paintRaster(context, place, drawing.lines, palette.isDark ? DARK_RAMP : LIGHT_RAMP);
+  } else if (grey.length > LINES_MAX) {
+    paintRaster(context, place, grey, palette.isDark ? DARK_GREYS : LIGHT_GREYS);
+  } else {
+    paintGrey(context, place, grey, palette);
+  }
+  for (const line of coloured) {
+    paintBand(context, place, line, palette);
+  }
+  for (const line of coloured) {
+    paintLine(context, place, line, palette);
+  }
+  paintMarks(context, place, drawing, palette);
+  context.restore();
+}
+
+/** Draw one line so that it stands out from what lies below. */
+export function paintHighlight(context: CanvasRenderingContext2D, place: Place, line: Line, palette: Palette): void {
+  const rows = new Float64Array(line.values.length);
+  context.lineJoin = "round";
+  if (line.band) {
+    paintBand(context, place, line, palette);
+  }
+  rowsOf(line.values, place.toRow, rows);
+  const path = new Path2D();
+  trace(path, place.columns, rows);
+  context.strokeStyle = palette.background;
+  context.lineWidth = 5 * place.ratio;
+  context.stroke(path);
+  context.strokeStyle = highlightColour(line, palette);
+  context.lineWidth = 2.5 * place.ratio;
+  context.stroke(path);
+  dot(context, place, rows, 3);
+}
+
+/** The colour of a highlighted line: its own, or for a grey one that of text. */
+export function highlightColour(line: Line, palette: Palette): string {
+  return line.slot === null ? palette.text : lineStyle(line.slot, palette).colour;
+}
+
+function paintRaster(context: CanvasRenderingContext2D, place: Place, lines: readonly Line[], ramp: Ramp): void {
+  const raster = newRaster(Math.ceil(place.width), Math.ceil(place.height));
+  const rows = new Float64Array(place.columns.length);
+  for (const line of lines) {
+    rowsOf(line.values, place.toRow, rows);
+    addLine(raster, place.columns, rows);
+  }
+  const pixels = pixelsOf(raster, ramp);
+  // Through a canvas of its own: putImageData would wipe the grid away.
+  const layer = new OffscreenCanvas(raster.width, raster.height);
+  layer.getContext("2d")!.putImageData(new ImageData(pixels, raster.width), 0, 0);
+  context.drawImage(layer, 0, 0);
+}
+
+function paintGrey(context: CanvasRenderingContext2D, place: Place, lines: Line[], palette: Palette): void {
+  const rows = new Float64Array(place.columns.length);
+  context.strokeStyle = palette.grey;
+  context.lineWidth = place.ratio;
+  context.globalAlpha = GREY_OPACITY;
+  context.setLineDash([]);
+  for (const line of lines) {
+    rowsOf(line.values, place.toRow, rows);
+    context.beginPath();
+    trace(context, place.columns, rows);
+    context.stroke();
+  }
+  context.globalAlpha = 1;
+}
+
+function paintBand(context: CanvasRenderingContext2D, place: Place, { band, slot }: Line, palette: Palette): void {
+  if (band === null) {
+    return;
+  }
+  const low = new Float64Array(band.low.length);
+  const high = new Float64Array(band.high.length);
+  rowsOf(band.low, place.toRow, low);
+  rowsOf(band.high, place.toRow, high);
+  context.fillStyle = lineStyle(slot, palette).colour;
+  context.globalAlpha = BAND_OPACITY;
+  context.beginPath();
+  const there = [...place.columns.keys()].filter((i) => !Number.isNaN(high[i]!));
+  for (const i of there) {
+    context.lineTo(place.columns[i]!, high[i]!);
+  }
+  for (const i of there.reverse()) {
+    // On a logarithmic axis a band that reaches below zero has no lower end: it goes to the frame.
+    context.lineTo(place.columns[i]!, Number.isNaN(low[i]!) ? place.height : low[i]!);
+  }
+  context.fill();
+  context.globalAlpha = 1;
+}
+
+function paintLine(context: CanvasRenderingContext2D, place: Place, line: Line, palette: Palette): void {
+  const { colour, dash } = lineStyle(line.slot, palette);
+  const rows = new Float64Array(line.values.length);
+  context.strokeStyle = colour;
+  context.fillStyle = colour;
+  if (line.raw) {
+    rowsOf(line.raw, place.toRow, rows);
+    context.globalAlpha = RAW_OPACITY;
+    context.lineWidth = place.ratio;
+    context.setLineDash([]);
+    context.beginPath();
+    trace(context, place.columns, rows);
+    context.stroke();
+    context.globalAlpha = 1;
+  }
+  rowsOf(line.values, place.toRow, rows);
+  context.lineWidth = LINE_WIDTH * place.ratio;
+  context.setLineDash(dash.map((length) => length * place.ratio));
+  context.beginPath();
+  trace(context, place.columns, rows);
+  context.stroke();
+  context.setLineDash([]);
+  dot(context, place, rows, 2);
+}
+
+/** The line through all places that have a row. */
+function trace(path: Path2D | CanvasRenderingContext2D, columns: Float64Array, rows: Float64Array): void {
+  let isFirst = true;
+  for (let i = 0; i < rows.length; i += 1) {
+    const row = rows[i]!;
+    if (Number.isNaN(row)) {
+      continue;
+    }
+    if (isFirst) {
+      path.moveTo(columns[i]!, row);
+      isFirst = false;
+    } else {
+      path.lineTo(columns[i]!, row);
+    }
+  }
+}
+
+/** A dot on each place with a row, where these lie far apart. */
+function dot(context: CanvasRenderingContext2D, place: Place, rows: Float64Array, radius: number): void {
+  const there = [...rows.keys()].filter((i) => !Number.isNaN(rows[i]!));
+  const first = place.columns[there[0]!]!;
+  const last = place.columns[there.at(-1)!]!;
+  if (there.length > 1 && last - first < DOT_SPACE * place.ratio * there.length) {
+    return;
+  }
+  context.fillStyle = context.strokeStyle;
+  for (const i of there) {
+    context.beginPath();
+    context.arc(place.columns[i]!, rows[i]!, radius * place.ratio, 0, 2 * Math.PI);
+    context.fill();
+  }
+}
+
+const MARK = 5; // CSS pixels, half as wide as high
+
+/** A small triangle on the lower edge wherever a line has a point that is NaN or infinite; one where many meet. */
+function paintMarks(context: CanvasRenderingContext2D, place: Place, { lines }: Drawing, palette: Palette): void {
+  const size = MARK * place.ratio;
+  for (const line of lines) {
+    context.fillStyle = lineStyle(line.slot, palette).colour;
+    let previous = -Infinity;
+    for (const x of line.nonFiniteXs) {
+      const column = place.toColumn(x);
+      if (column - previous >= size) {
+        context.beginPath();
+        context.moveTo(column - size, place.height);
+        context.lineTo(column + size, place.height);
+        context.lineTo(column, place.height - 1.6 * size);
+        context.fill();
+        previous = column;
+      }
+    }
+  }
+}

@@ -1,0 +1,39 @@
+import type { Range } from "../state/url";
+
+/** From the least to the greatest finite value (above zero for a logarithmic axis); null when there is none. */
+export function extent(columns: Iterable<ArrayLike<number>>, isLog = false): Range | null {
+  let from = Infinity;
+  let to = -Infinity;
+  for (const column of columns) {
+    for (let i = 0; i < column.length; i += 1) {
+      const value = column[i]!;
+      if (Number.isFinite(value) && (!isLog || value > 0)) {
+        from = value < from ? value : from;
+        to = value > to ? value : to;
+      }
+    }
+  }
+  return from <= to ? [from, to] : null;
+}
+
+/** The range with some air around it, so that no line lies on the frame; never empty. */
+export function padded([from, to]: Range, isLog = false, share = 0.05): Range {
+  if (isLog) {
+    const air = (Math.log10(to / from) || 1) * share;
+    return [from * 10 ** -air, to * 10 ** air];
+  }
+  const air = (to - from) * share || Math.abs(to) * share || 1;
+  return [from - air, to + air];
+}
+
+/** The range scaled about its middle; above 1 shows more. */
+export function zoomed([from, to]: Range, factor: number, isLog = false): Range {
+  if (isLog) {
+    const middle = Math.sqrt(from * to);
+    const half = Math.sqrt(to / from) ** factor;
+    return [middle / half, middle * half];
+  }
+  const middle = (from + to) / 2;
+  const half = ((to - from) / 2) * factor;
+  return [middle - half, middle + half];
+}

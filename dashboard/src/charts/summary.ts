@@ -1,0 +1,51 @@
+import type { Line } from "./drawing";
+import { counted, shortValue, wholeNumber } from "./numbers";
+
+/** What one line does in the shown range. */
+export interface LineSummary {
+  line: Line;
+  last: number;
+  min: number;
+  max: number;
+}
+
+/** Of the finite values; NaN where there is none. */
+export function summarised(line: Line): LineSummary {
+  let last = NaN;
+  let min = Infinity;
+  let max = -Infinity;
+  for (const value of line.raw ?? line.values) {
+    if (Number.isFinite(value)) {
+      last = value;
+      min = value < min ? value : min;
+      max = value > max ? value : max;
+    }
+  }
+  return { line, last, min: min <= max ? min : NaN, max: min <= max ? max : NaN };
+}
+
+/** A chart in a sentence, for who does not see it. `noun` is what a line is: "run" or "group". */
+export function chartSummary(metric: string, lines: readonly Line[], noun: string): string {
+  const summaries = lines.map(summarised).filter(({ last }) => !Number.isNaN(last));
+  const first = summaries[0];
+  const parts = [metric, counted(lines.length, noun)];
+  if (first === undefined) {
+    return [...parts, "no values in this range"].join(", ");
+  }
+  const lowest = summaries.reduce((best, each) => (each.last < best.last ? each : best), first);
+  const highest = summaries.reduce((best, each) => (each.last > best.last ? each : best), first);
+  parts.push(
+    lowest === highest
+      ? `${lowest.line.name} ends at ${shortValue(lowest.last)}`
+      : `ends lowest ${lowest.line.name} ${shortValue(lowest.last)}, highest ${highest.line.name} ${shortValue(highest.last)}`,
+  );
+  const odd = oddity(lines, noun);
+  return (odd ? [...parts, odd] : parts).join(", ");
+}
+
+/** "3 NaN or ∞ in 2 runs"; null when every value is finite. */
+export function oddity(lines: readonly Line[], noun: string): string | null {
+  const odd = lines.filter((line) => line.nonFiniteCount > 0);
+  const total = odd.reduce((sum, line) => sum + line.nonFiniteCount, 0);
+  return total === 0 ? null : `${wholeNumber(total)} NaN or ∞ in ${counted(odd.length, noun)}`;
+}

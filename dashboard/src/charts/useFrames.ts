@@ -1,0 +1,82 @@
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { type Client, type CombinedError, useClient } from "urql";
+import { said } from "../api/client";
+import { type AxisInput, FramesDocument, FramesWithRangeDocument, GroupFramesDocument, type RunColumn, type RunSelection } from "../api/gql";
+import { type Answer, type Frame, frameOf } from "./frames";
+
+/** What frames are asked of. */
+export interface FramesOf {
+  select: RunSelection;
+  x: AxisInput;
+  buckets: number;
+  maxSeries: number;
+  /** null for a line for each run. */
+  groupBy: RunColumn[] | null;
+  /** Whether to tell of the least and the greatest value of runs; of groups that is always told. */
+  withRange: boolean;
+}
+
+interface Held {
+  /** What the frames are over and of; those of another cannot be drawn even for a moment. */
+  subject: string;
+  frames: ReadonlyMap<string, Frame>;
+}
+
+const NOTHING: Held = { subject: "", frames: new Map() };
+
+/**
+ * The frames of these metrics: one request for all that are not there. While another range or selection is on its way
+ * the frames before it stay; `of` null waits. `reload` reads them all again.
+ */
+export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
+  const client = useClient();
+  const [held, setHeld] = useState(NOTHING);
+  const [problem, setProblem] = useState<string | null>(null);
+  const request = JSON.stringify(of);
+  const subject = useMemo(() => of && JSON.stringify([of.groupBy, of.x.kind, of.x.metric]), [of]);
+  const asked = useRef({ request: "", metrics: new Set<string>() });
+
+  const load = useCallback(
+    async (wanted: readonly string[]) => {
+      const { data, error } = await ask(client, of!, [...wanted]);
+      if (asked.current.request !== request) {
+        return; // something else is wanted by now
+      }
+      setProblem(error ? said(error) : null);
+      if (data) {
+        const frames = data.map((answer) => [answer.metric, frameOf(answer)] as const);
+        setHeld((before) => ({ subject: subject!, frames: new Map([...(before.subject === subject ? before.frames : []), ...frames]) }));
+      }
+    },
+    [client, request],
+  );
+
+  useEffect(() => {
+    if (asked.current.request !== request) {
+      asked.current = { request, metrics: new Set() };
+    }
+    const missing = metrics.filter((metric) => !asked.current.metrics.has(metric));
+    if (of !== null && missing.length > 0) {
+      missing.forEach((metric) => asked.current.metrics.add(metric));
+      void load(missing);
+    }
+  }, [load, request, metrics, of]);
+
+  const reload = useCallback(async () => {
+    if (of !== null && metrics.length > 0) {
+      await load(metrics);
+    }
+  }, [load, of, metrics]);
+
+  return { frames: held.subject === subject ? held.frames : NOTHING.frames, problem, reload };
+}
+
+async function ask(client: Client, of: FramesOf, metrics: string[]): Promise<{ data: Answer[] | undefined; error: CombinedError | undefined }> {
+  const { groupBy, withRange, ...rest } = of;
+  const variables = { ...rest, metrics };
+  const fresh = { requestPolicy: "network-only" } as const;
+  const { data, error } = groupBy
+    ? await client.query(GroupFramesDocument, { ...variables, groupBy }, fresh)
+    : await client.query(withRange ? FramesWithRangeDocument : FramesDocument, variables, fresh);
+  return { data: data?.metricFrames, error };
+}

@@ -1,0 +1,271 @@
+import { type RefObject, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useClient } from "urql";
+import { FramesDocument, FramesWithRangeDocument, GroupFramesDocument, type RunSelection } from "../api/gql";
+import { Card } from "../charts/Card";
+import { Controls } from "../charts/Controls";
+import { isDensity } from "../charts/drawing";
+import { isSavedWhole, loggedCsv, shownCsv } from "../charts/export";
+import type { Frame, Look } from "../charts/frames";
+import { chosenKeys } from "../charts/globs";
+import { Hover, HoverContext } from "../charts/hover";
+import { counted } from "../charts/numbers";
+import { paletteOf, SLOTS } from "../charts/palette";
+import { saveFile } from "../charts/picture";
+import { extent, zoomed } from "../charts/ranges";
+import { type Entry, RunList } from "../charts/RunList";
+import { type FramesOf, useFrames } from "../charts/useFrames";
+import { useFreshPoints } from "../charts/useFreshPoints";
+import { useMetricKeys } from "../charts/useMetricKeys";
+import { usePace } from "../charts/usePace";
+import { type ChartRun, type ChartRuns, useRuns } from "../charts/useRuns";
+import { useVisible } from "../charts/useVisible";
+import { axisInput } from "../charts/xaxis";
+import type { Operation } from "../copy/texts";
+import { selectionOf } from "../state/scope";
+import { slots, toggled } from "../state/selection";
+import { useTheme } from "../state/theme";
+import type { Range, View } from "../state/url";
+import { type Update, useView } from "../state/view";
+import { FilterBox } from "../table/FilterBox";
+import { useShortcuts } from "../ui/Keys";
+import { Problem } from "../ui/Problem";
+import styles from "./Charts.module.css";
+import { RunsHeader } from "./RunsHeader";
+
+const BUCKETS_MAX = 500;
+const DENSE_BUCKETS = 200; // enough for what is only a density
+const BANDED_MAX = 50; // runs whose ranges are asked for
+const SERIES_MAX = 1000;
+/** A request is priced by how many runs it may read, so it says no more than there are; in steps, for more may come. */
+const SERIES_STEPS = [20, 50, 100, 200, 500];
+
+interface Props {
+  /** null shows the selected runs of any experiment. */
+  experiment: string | null;
+}
+
+/** The metrics of many runs as lines: one chart for each, all over the same axis and with the same hover. */
+export default function Charts({ experiment }: Props) {
+  return <ChartsOf key={experiment} experiment={experiment} />; // nothing of one experiment is shown for another
+}
+
+function ChartsOf({ experiment }: Props) {
+  const [view, update] = useView();
+  const client = useClient();
+  const palette = paletteOf(useTheme());
+  const [hover] = useState(() => new Hover());
+  const page = useRef<HTMLDivElement>(null);
+  const { visible, watch } = useVisible();
+
+  // The selected runs are drawn, and where none is selected all that the filter leaves.
+  const { q, sel } = view;
+  const filtered = useMemo(() => selectionOf(experiment, q), [experiment, q]);
+  const selected = useMemo(() => (sel.length > 0 ? { runIds: [...sel] } : null), [sel.join()]);
+  const select = selected ?? filtered;
+  const all = useRuns(filtered);
+  const some = useRuns(selected);
+  const drawn = selected ? some.found : all.found;
+
+  const running = useMemo(() => drawn?.runs.filter(isRunning).map(({ id }) => id) ?? [], [drawn]);
+  const keys = useMetricKeys(select, drawn, running.length > 0);
+  const metrics = useMemo(() => (view.m.length === 0 ? (keys ?? []) : chosenKeys(view.m, keys ?? [])), [keys, view.m]);
+  const shown = useMemo(() => metrics.filter((metric) => visible.has(metric)), [metrics, visible]);
+  const asked = useFramesOf(select, view, drawn?.totalCount ?? null);
+  const { frames, problem, reload } = useFrames(asked, shown);
+  const refresh = usePace(reload);
+  useFreshPoints(running, shown, refresh);
+  useEffect(refresh, [drawn, refresh]);
+
+  const noun = view.group.length > 0 ? "group" : "run";
+  const groups = useMemo(() => groupsOf(frames), [frames]);
+  const look = useLook(view, drawn?.runs ?? [], groups);
+  const entries = useEntries(noun === "group" ? groups : null, all.found?.runs ?? [], some.found?.runs ?? [], look);
+
+  const zoom = useCallback((xr: Range | null) => update({ xr }), [update]);
+  const pick = useCallback((id: string | null) => update(({ hl }) => ({ hl: id === hl ? null : id }), { replace: true }), [update]);
+  useChartKeys(view, update, frames, page);
+
+  async function exportFrame(frame: Frame): Promise<void> {
+    const isWhole = noun === "run" && isSavedWhole(frame);
+    const text = isWhole
+      ? await loggedCsv(client, { runIds: frame.series.map(({ id }) => id) }, frame.metric, look.nameOf)
+      : shownCsv(frame, look.nameOf, view.x);
+    saveFile(new Blob([text], { type: "text/csv" }), `${frame.metric}.csv`);
+  }
+
+  return (
+    <HoverContext value={hover}>
+      <div className={styles["page"]} ref={page}>
+        <div className={styles["head"]}>
+          <RunsHeader experiment={experiment} tab="charts" operation={operationOf(asked, shown)} />
+          <div className={styles["filter"]}>
+            <FilterBox value={q} onChange={(where) => update({ q: where }, { replace: q !== "" })} status={counted(all.found?.totalCount ?? 0, "run")} />
+          </div>
+          <Controls view={view} update={update} select={select} metrics={keys ?? []} />
+        </div>
+        <div className={styles["list"]}>
+          <RunList
+            entries={entries}
+            totalCount={noun === "run" ? (all.found?.totalCount ?? 0) : groups.size}
+            noun={noun}
+            palette={palette}
+            selected={sel}
+            onToggle={noun === "run" ? (id) => update((now) => ({ sel: toggled(now.sel, id) })) : null}
+            onClear={() => update({ sel: [] })}
+          />
+        </div>
+        <div className={styles["cards"]} data-scroller>
+          <Advice problem={all.problem ?? some.problem ?? problem} drawn={drawn} keys={keys} metrics={metrics} />
+          {metrics.map((metric) => (
+            <div key={metric} data-key={metric} tabIndex={-1} ref={watch}>
+              {visible.has(metric) && (
+                <Card
+                  metric={metric}
+                  frame={frames.get(metric) ?? null}
+                  view={view}
+                  look={look}
+                  palette={palette}
+                  noun={noun}
+                  onZoom={zoom}
+                  onPick={noun === "run" ? pick : ignore}
+                  onExport={(frame) => void exportFrame(frame)}
+                />
+              )}
+            </div>
+          ))}
+        </div>
+      </div>
+    </HoverContext>
+  );
+}
+
+const isRunning = ({ status }: ChartRun): boolean => status === "RUNNING";
+const ignore = (): void => undefined;
+
+interface AdviceProps {
+  problem: string | null;
+  drawn: ChartRuns | null;
+  keys: readonly string[] | null;
+  metrics: readonly string[];
+}
+
+/** Why there is nothing to see, if there is nothing. */
+function Advice({ problem, drawn, keys, metrics }: AdviceProps) {
+  if (problem) {
+    return <Problem title="The charts cannot be drawn" advice={problem} />;
+  }
+  if (drawn === null || keys === null || metrics.length > 0) {
+    return null;
+  }
+  if (drawn.totalCount === 0) {
+    return <p className="muted">No run satisfies the filter.</p>;
+  }
+  return <p className="muted">{keys.length > 0 ? "These runs have no metric of such a name." : "These runs have logged no metrics yet."}</p>;
+}
+
+/** What the charts in sight ask, to be taken along. */
+function operationOf(of: FramesOf | null, metrics: readonly string[]): Operation {
+  const { groupBy = null, withRange = false, ...variables } = of ?? {};
+  return groupBy
+    ? { document: GroupFramesDocument, variables: { ...variables, metrics, groupBy } }
+    : { document: withRange ? FramesWithRangeDocument : FramesDocument, variables: { ...variables, metrics } };
+}
+
+/** What frames to ask for; null while it is not known how many runs there are. */
+function useFramesOf(select: RunSelection, { x, xr, group, band, mode }: View, runCount: number | null): FramesOf | null {
+  const maxSeries = runCount === null ? null : SERIES_STEPS.find((step) => runCount <= step) ?? SERIES_MAX;
+  const isDense = runCount !== null && isDensity(mode, group.length > 0 ? 0 : runCount);
+  const withRange = band === "minmax" && runCount !== null && runCount <= BANDED_MAX;
+  return useMemo(
+    () =>
+      maxSeries === null
+        ? null
+        : {
+            select,
+            x: axisInput(x, xr),
+            buckets: isDense ? DENSE_BUCKETS : BUCKETS_MAX,
+            maxSeries,
+            groupBy: group.length > 0 ? [...group] : null,
+            withRange,
+          },
+    [select, x, xr, group, isDense, withRange, maxSeries],
+  );
+}
+
+interface Group {
+  name: string;
+  runCount: number;
+}
+
+type Groups = ReadonlyMap<string, Group>;
+
+/** The groups that any chart shows, in the order of their values. */
+function groupsOf(frames: ReadonlyMap<string, Frame>): Groups {
+  const groups = new Map<string, Group>();
+  for (const { series } of frames.values()) {
+    for (const { id, groupName, runCount } of series) {
+      if (groupName !== null) {
+        groups.set(id, { name: groupName, runCount: Math.max(runCount, groups.get(id)?.runCount ?? 0) });
+      }
+    }
+  }
+  return groups;
+}
+
+/** How lines look. Selected runs have the colours of their order; where none is selected all have, if colours suffice. */
+function useLook({ smooth, band, mode, xlog, sel }: View, runs: readonly ChartRun[], groups: Groups): Look {
+  return useMemo(() => {
+    const names = new Map(runs.map(({ id, name }) => [id, name]));
+    const drawn = groups.size > 0 ? [...groups.keys()] : sel.length > 0 ? sel : runs.map(({ id }) => id);
+    const isColoured = sel.length > 0 || (drawn.length <= SLOTS && mode !== "density");
+    const coloured = isColoured ? drawn.slice(0, SLOTS) : [];
+    const places = slots(coloured);
+    return {
+      nameOf: (id) => groups.get(id)?.name ?? names.get(id) ?? id,
+      slotOf: (id) => places.get(id) ?? null,
+      smooth,
+      band,
+      mode,
+      xIsLog: xlog,
+    };
+  }, [smooth, band, mode, xlog, sel, runs, groups]);
+}
+
+/** What the list beside the charts lists: the groups, or the runs of the filter below those selected from elsewhere. */
+function useEntries(groups: Groups | null, runs: readonly ChartRun[], selected: readonly ChartRun[], look: Look): Entry[] {
+  return useMemo(() => {
+    if (groups) {
+      return [...groups].map(([id, { name, runCount }]) => ({ id, name, runCount, slot: look.slotOf(id), isRunning: false }));
+    }
+    const here = new Set(runs.map(({ id }) => id));
+    return [...selected.filter(({ id }) => !here.has(id)), ...runs].map((run) => ({
+      id: run.id,
+      name: run.name,
+      runCount: null,
+      slot: look.slotOf(run.id),
+      isRunning: isRunning(run),
+    }));
+  }, [groups, runs, selected, look]);
+}
+
+function useChartKeys(view: View, update: Update, frames: ReadonlyMap<string, Frame>, page: RefObject<HTMLElement | null>): void {
+  function zoom(factor: number): void {
+    const range = view.xr ?? extent([...frames.values()].map(({ xs }) => xs), view.xlog);
+    if (range) {
+      update({ xr: zoomed(range, factor, view.xlog) });
+    }
+  }
+  function step(by: number): void {
+    const charts = [...(page.current?.querySelectorAll<HTMLElement>("[data-key]") ?? [])];
+    const at = charts.findIndex((chart) => chart.contains(document.activeElement));
+    charts[at === -1 ? 0 : Math.min(charts.length - 1, Math.max(0, at + by))]?.focus();
+  }
+  useShortcuts([
+    { keys: "+", does: "zoom in", run: () => zoom(0.5) },
+    { keys: "-", does: "zoom out", run: () => zoom(2) },
+    { keys: "0", does: "show the whole again", run: () => update({ xr: null }) },
+    { keys: "l", does: "logarithmic y", run: () => update({ ylog: !view.ylog }) },
+    { keys: "[", does: "previous chart", run: () => step(-1) },
+    { keys: "]", does: "next chart", run: () => step(1) },
+  ]);
+}

@@ -1,0 +1,133 @@
+/* Runs as columns: what the server answers, put together page by page and kept current run by run. */
+import type { Client } from "@urql/core";
+import { type RunSelection, RunsTableDocument, type RunsTableQuery } from "../api/gql";
+import type { Column, Sort } from "../state/url";
+import { asked, keyOf, NAME, ordered, STATUS } from "./columns";
+
+/** No table holds more rows; a filter says which. */
+export const ROWS_MAX = 10_000;
+
+export interface Frame {
+  ids: readonly string[];
+  /** By what `keyOf` says of the column; a cell for each id. */
+  cells: ReadonlyMap<string, readonly unknown[]>;
+  /** How many runs the selection has, of which these may be the first. */
+  total: number;
+}
+
+export interface Asked {
+  select: RunSelection;
+  columns: readonly Column[];
+  sort: readonly Sort[];
+}
+
+type Page = RunsTableQuery["runFrame"];
+
+/** The columns that every table needs, and those that are shown, each once. */
+function all(columns: readonly Column[]): Column[] {
+  return [...new Map([NAME, STATUS, ...columns].map((column) => [keyOf(column), column])).values()];
+}
+
+export const variablesOf = ({ select, columns, sort }: Asked, after: string | null = null) => ({
+  select,
+  columns: all(columns).map(asked),
+  orderBy: ordered(sort),
+  after,
+});
+
+function asFrame({ ids, columns, totalCount }: Page): Frame {
+  const cells = columns.map(({ area, key, stat, cells }) => [keyOf({ area, key, stat: stat ?? "LAST" }), cells] as const);
+  return { ids: ids as string[], cells: new Map(cells), total: totalCount };
+}
+
+function joined(first: Frame, next: Frame): Frame {
+  const cells = [...first.cells].map(([key, column]) => [key, [...column, ...(next.cells.get(key) ?? [])]] as const);
+  return { ids: [...first.ids, ...next.ids], cells: new Map(cells), total: next.total };
+}
+
+/** The frame as far as it is there, after each page. Throws a `CombinedError`. */
+export async function* pages(client: Client, wanted: Asked): AsyncGenerator<Frame> {
+  let frame: Frame | null = null;
+  let after: string | null = null;
+  do {
+    const page: Page = await asking(client, wanted, after);
+    frame = frame ? joined(frame, asFrame(page)) : asFrame(page);
+    yield frame;
+    after = page.pageInfo.hasNextPage ? page.pageInfo.endCursor : null;
+  } while (after !== null && frame.ids.length < ROWS_MAX);
+}
+
+async function asking(client: Client, wanted: Asked, after: string | null): Promise<Page> {
+  const { data, error } = await client.query(RunsTableDocument, variablesOf(wanted, after), { requestPolicy: "network-only" });
+  if (error) {
+    throw error;
+  }
+  return data!.runFrame;
+}
+
+/** Some of its runs as they are now. */
+export async function current(client: Client, wanted: Asked, ids: readonly string[]): Promise<Frame> {
+  const among = wanted.select.runIds;
+  const runIds = among ? ids.filter((id) => among.includes(id)) : [...ids];
+  return asFrame(await asking(client, { ...wanted, select: { ...wanted.select, runIds }, sort: [] }, null));
+}
+
+/** With what these runs are now: new ones come first, and those that the selection no longer has are gone. */
+export function updated(frame: Frame, ids: readonly string[], changed: Frame): Frame {
+  const left = new Set(ids);
+  changed.ids.forEach((id) => left.delete(id));
+  return merged(without(frame, left), changed);
+}
+
+function without(frame: Frame, gone: ReadonlySet<string>): Frame {
+  const kept = frame.ids.flatMap((id, place) => (gone.has(id) ? [] : [place]));
+  if (kept.length === frame.ids.length) {
+    return frame;
+  }
+  const cells = [...frame.cells].map(([key, column]) => [key, kept.map((place) => column[place])] as const);
+  return { ids: kept.map((place) => frame.ids[place]!), cells: new Map(cells), total: frame.total - (frame.ids.length - kept.length) };
+}
+
+function merged(frame: Frame, changed: Frame): Frame {
+  const places = new Map(frame.ids.map((id, place) => [id, place]));
+  const fresh = changed.ids.flatMap((id, place) => (places.has(id) ? [] : [place]));
+  const cells = [...frame.cells].map(([key, column]) => {
+    const given = changed.cells.get(key) ?? [];
+    const next = [...column];
+    changed.ids.forEach((id, place) => {
+      const at = places.get(id);
+      if (at !== undefined) {
+        next[at] = given[place] ?? null;
+      }
+    });
+    return [key, [...fresh.map((place) => given[place] ?? null), ...next]] as const;
+  });
+  return {
+    ids: [...fresh.map((place) => changed.ids[place]!), ...frame.ids],
+    cells: new Map(cells),
+    total: frame.total + fresh.length,
+  };
+}
+
+/** Whether any two runs differ in it; a run without it differs from one with. */
+export function differs(frame: Frame, column: Column): boolean {
+  const cells = frame.cells.get(keyOf(column)) ?? [];
+  const first = JSON.stringify(cells[0] ?? null);
+  return cells.some((cell) => JSON.stringify(cell ?? null) !== first);
+}
+
+const LOOKED_AT = 50;
+
+/** Whether it looks like a column of numbers, which stand to the right. */
+export function isNumeric(frame: Frame, column: Column): boolean {
+  const some = (frame.cells.get(keyOf(column)) ?? []).slice(0, LOOKED_AT).filter((cell) => cell !== null && cell !== undefined);
+  return some.length > 0 && some.every((cell) => typeof cell === "number");
+}
+
+/** Runs of the selection that began or ended in the last minute. */
+export async function recentIds(client: Client, select: RunSelection): Promise<readonly string[]> {
+  const recent = "createdAt > '-1m' OR finishedAt > '-1m'";
+  const where = select.where ? `(${select.where}) AND (${recent})` : recent;
+  const page = await asking(client, { select: { ...select, where }, columns: [], sort: [] }, null).catch(() => null);
+  return (page?.ids ?? []) as string[];
+}

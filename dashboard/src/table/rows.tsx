@@ -1,0 +1,119 @@
+/* What the rows of the table are, runs or groups with their members, and what stands in their cells. */
+import type { ReactNode } from "react";
+import { Link } from "wouter";
+import type { RunStatus } from "../api/gql";
+import { Swatch } from "../charts/Swatch";
+import type { Palette } from "../charts/palette";
+import type { Column } from "../state/url";
+import { StatusBadge } from "../ui/Badge";
+import { Middle } from "../ui/Middle";
+import { keyOf, NAME } from "./columns";
+import { brief, count, exact } from "./format";
+import type { Frame } from "./frame";
+import { type Group, meanOf, nameOf, valueOf } from "./groups";
+import styles from "./rows.module.css";
+
+export interface RunRow {
+  kind: "run";
+  id: string;
+  /** Its place in the frame. */
+  at: number;
+  isMember: boolean;
+}
+
+export interface GroupRow {
+  kind: "group";
+  id: string;
+  group: Group;
+  isOpen: boolean;
+}
+
+export type Row = RunRow | GroupRow;
+
+export const runRows = (frame: Frame | null): Row[] => (frame?.ids ?? []).map((id, at) => ({ kind: "run", id, at, isMember: false }));
+
+/** Each group, and behind one that is open those of its runs that are there. */
+export function groupRows(groups: readonly Group[], open: ReadonlySet<string>, members: Frame | null): Row[] {
+  const places = new Map((members?.ids ?? []).map((id, at) => [id, at]));
+  return groups.flatMap((group): Row[] => {
+    const id = JSON.stringify([...group.values.values()]);
+    const isOpen = open.has(id);
+    const runs = isOpen ? group.runIds.filter((run) => places.has(run)) : [];
+    return [{ kind: "group", id, group, isOpen }, ...runs.map((run): Row => ({ kind: "run", id: run, at: places.get(run)!, isMember: true }))];
+  });
+}
+
+export const idsOf = (row: Row): readonly string[] => (row.kind === "run" ? [row.id] : row.group.runIds);
+
+interface CellsOf {
+  frame: Frame | null;
+  now: number;
+}
+
+export function RunCell({ frame, now, row, column }: CellsOf & { row: RunRow; column: Column }): ReactNode {
+  const value = frame?.cells.get(keyOf(column))?.[row.at];
+  if (column.area === "ATTRIBUTE" && column.key === "status" && typeof value === "string") {
+    return <StatusBadge status={value as RunStatus} />;
+  }
+  return (
+    <span className={value === null || value === undefined ? styles.absent : styles.text} title={exact(value)}>
+      {brief(column, value, now)}
+    </span>
+  );
+}
+
+export function GroupCell({ row: { group }, column, by }: { row: GroupRow; column: Column; by: readonly Column[] }): ReactNode {
+  const summary = group.summaries.get(keyOf(column));
+  if (summary) {
+    const all = `${exact(summary.mean)}, from ${exact(summary.min)} to ${exact(summary.max)}, of ${summary.count} runs`;
+    return (
+      <span className={styles.text} title={all}>
+        {meanOf(summary)}
+      </span>
+    );
+  }
+  return by.some((one) => keyOf(one) === keyOf(column)) ? <span className={styles.text}>{valueOf(group, column)}</span> : null;
+}
+
+interface NameProps {
+  frame: Frame | null;
+  row: Row;
+  by: readonly Column[];
+  /** The place of the run in the selection; null when it is not selected. */
+  slot: number | null;
+  isSelected: boolean;
+  palette: Palette;
+  onToggle: (extend: boolean) => void;
+  onFold: () => void;
+}
+
+/** The first cell of a row: whether it is selected, in which colour, and what it is called. */
+export function NameCell({ frame, row, by, slot, isSelected, palette, onToggle, onFold }: NameProps): ReactNode {
+  const name = row.kind === "run" ? exact(frame?.cells.get(keyOf(NAME))?.[row.at]) : nameOf(row.group, by);
+  return (
+    <>
+      <input
+        type="checkbox"
+        tabIndex={-1}
+        aria-label={`Select ${name}`}
+        checked={isSelected}
+        onClick={(event) => onToggle(event.shiftKey)}
+        onChange={() => undefined} // which knows nothing of Shift
+      />
+      {row.kind === "run" ? (
+        <>
+          <span className={row.isMember ? styles.member : styles.swatch}>{slot !== null && <Swatch slot={slot} palette={palette} />}</span>
+          <Link href={`/r/${row.id}`} tabIndex={-1} className={styles.name}>
+            <Middle text={name} />
+          </Link>
+        </>
+      ) : (
+        <button type="button" tabIndex={-1} className={styles.fold} aria-expanded={row.isOpen} onClick={onFold}>
+          <span aria-hidden="true">{row.isOpen ? "▾" : "▸"}</span>
+          <Middle text={name} />
+          <span className="muted">n={count(row.group.runCount)}</span>
+        </button>
+      )}
+    </>
+  );
+}

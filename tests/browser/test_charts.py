@@ -1,0 +1,394 @@
+"""Charts of runs that the SDK logged, as people use them: what is drawn, marked, zoomed, saved and kept current."""
+
+import asyncio
+import csv
+import json
+import math
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.async_api import Locator, Request, expect
+
+import runstone
+from tests.browser.dashboard import Dashboard
+from tests.browser.explorer import WAIT_S
+from tests.conftest import Client
+
+Points = Sequence[dict[str, float]]
+
+# The colours of the first two lines on a light page, and of marks and bands whatever their colour.
+FIRST, SECOND, ANY = [23, 149, 250], [200, 128, 13], None
+
+# Where a colour is on a canvas: how many pixels, the mean of their rows, and how far these reach, from 0 to 1 at the
+# bottom. The canvas is copied first, because the browser draws one that is read in another way.
+INK = """
+    (canvas, colour) => {
+      const { width, height } = canvas;
+      const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+      copy.drawImage(canvas, 0, 0);
+      const { data } = copy.getImageData(0, 0, width, height);
+      const isInk = (at) => (colour ?? []).every((channel, i) => Math.abs(data[at + i] - channel) < 3);
+      const rows = [];
+      for (let at = 0; at < data.length; at += 4) {
+        if (data[at + 3] > (colour ? 250 : 0) && isInk(at)) {
+          rows.push(Math.floor(at / 4 / width) / height);
+        }
+      }
+      return [rows.length, rows.reduce((sum, row) => sum + row, 0) / rows.length, rows.at(-1) - rows[0]];
+    }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """How many pixels have a colour, their mean row, and how far their rows reach."""
+
+    count: int
+    row: float
+    reach: float
+
+
+class Charts:
+    """The page of the charts of an experiment."""
+
+    def __init__(self, dashboard: Dashboard, trainings: "Trainings") -> None:
+        self.dashboard = dashboard
+        self.page = dashboard.page
+        self._trainings = trainings
+
+    async def open(self, query: str = "") -> None:
+        """Follow the link, and wait for the first chart."""
+        await self.dashboard.goto(f"/e/{await self._trainings.experiment_id()}/charts?{query}")
+        await expect(self.page.get_by_role("img").first).to_be_visible()
+
+    def card(self, metric: str) -> Locator:
+        return self.page.get_by_role("region", name=metric, exact=True)
+
+    def plot(self, metric: str) -> Locator:
+        """What is drawn; its label tells it in a sentence."""
+        return self.card(metric).get_by_role("img")
+
+    def facts(self, metric: str) -> Locator:
+        return self.card(metric).locator("footer")
+
+    async def ink(self, metric: str, colour: list[int] | None) -> Ink:
+        """Where the colour is."""
+        return Ink(*await self.plot(metric).locator("canvas").first.evaluate(INK, colour))
+
+    async def ink_until(self, metric: str, colour: list[int] | None, accept: Callable[[Ink], bool]) -> None:
+        """Wait until the colour is where it should be."""
+        async with asyncio.timeout(WAIT_S):
+            while not accept(await self.ink(metric, colour)):
+                await asyncio.sleep(0.05)
+
+    async def point_at(self, metric: str, across: float, down: float) -> None:
+        """Move the pointer there, in parts of the plot."""
+        box = await self.plot(metric).locator(".u-over").bounding_box()
+        assert box is not None
+        await self.page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"], steps=3)
+
+    async def drag(self, metric: str, start: float, end: float) -> None:
+        """Drag over this part of the plot's width."""
+        await self.point_at(metric, start, 0.3)
+        await self.page.mouse.down()
+        await self.point_at(metric, end, 0.4)
+        await self.page.mouse.up()
+        await self.page.mouse.move(0, 0)
+
+    def state(self) -> dict[str, list[str]]:
+        """What the address says."""
+        return parse_qs(urlsplit(self.page.url).query)
+
+
+class Trainings:
+    """Runs of an experiment of its own."""
+
+    def __init__(self, client: Client, sdk: runstone.Client) -> None:
+        self._client = client
+        self._sdk = sdk
+        self._experiment = f"charts-{uuid.uuid4().hex[:8]}"
+        self.ids: dict[str, str] = {}
+
+    async def start(self, name: str, **params: Any) -> runstone.AsyncRun:
+        """A run that goes on."""
+        run = await self._sdk.start_run(
+            project=self._client.project, experiment=self._experiment, name=name, params=params
+        )
+        self.ids[name] = run.id
+        return run
+
+    async def log(self, name: str, points: Points, **params: Any) -> None:
+        """A finished run with these values, one a step."""
+        run = await self.start(name, **params)
+        for step, metrics in enumerate(points):
+            run.log(metrics, step=step)
+        await run.finish()
+
+    async def experiment_id(self) -> str:
+        run_id = next(iter(self.ids.values()))
+        data = await self._client.ask("query ($id: ID!) { run(id: $id) { experiment { id } } }", id=run_id)
+        return str(data["run"]["experiment"]["id"])
+
+
+@pytest.fixture
+async def trainings(owner: Client) -> AsyncIterator[Trainings]:
+    async with runstone.Client(owner.server.url, owner.token) as sdk:
+        yield Trainings(owner, sdk)
+
+
+@pytest.fixture
+def charts(dashboard: Dashboard, trainings: Trainings) -> Charts:
+    return Charts(dashboard, trainings)
+
+
+def constant(value: float, steps: int = 20) -> Points:
+    return [{"loss": value}] * steps
+
+
+async def test_runs_are_lines_of_colours_of_their_own(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("low-otter", constant(1))
+    await trainings.log("high-fox", constant(3))
+
+    await charts.open()
+
+    told = "loss, 2 runs, ends lowest low-otter 1, highest high-fox 3"
+    await expect(charts.plot("loss")).to_have_attribute("aria-label", told)
+    high, low = await charts.ink("loss", FIRST), await charts.ink("loss", SECOND)
+    assert min(high.count, low.count) > 100
+    assert high.row < low.row
+    await expect(charts.facts("loss")).to_have_text("2 runsexact")
+
+
+async def test_logarithmic_axis_gives_every_power_the_same_room(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("ten", constant(10))
+    await trainings.log("up-to-1000", [{"loss": 10 ** (step / 10)} for step in range(31)])
+    await charts.open()
+    await charts.ink_until("loss", SECOND, lambda ten: ten.row > 0.8)
+
+    await charts.page.get_by_role("checkbox", name="log y").check()
+
+    await charts.ink_until("loss", SECOND, lambda ten: 0.5 < ten.row < 0.7)
+    assert charts.state()["ylog"] == ["1"]
+
+
+async def test_smoothed_line_lies_before_what_was_logged(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("restless", [{"loss": step % 2} for step in range(100)])
+    await charts.open()
+    before = await charts.ink("loss", FIRST)
+    whole = await charts.ink("loss", ANY)
+
+    await charts.page.get_by_role("slider", name="smooth").fill("0.95")
+
+    await charts.ink_until("loss", FIRST, lambda line: line.reach < 0.9 * before.reach)
+    assert (await charts.ink("loss", ANY)).reach == whole.reach
+    assert charts.state()["sm"] == ["ema:0.95"]
+
+
+async def test_dragged_range_is_asked_for_again(charts: Charts, trainings: Trainings) -> None:
+    asked: list[dict[str, Any]] = []
+    charts.page.on("request", lambda request: asked.extend(axes_in(request)))
+    await trainings.log("long", [{"loss": math.cos(step / 50)} for step in range(3_000)])
+    await charts.open()
+    await expect(charts.facts("loss")).to_contain_text("buckets")
+
+    await charts.drag("loss", 0.5, 0.6)
+    await expect(charts.facts("loss")).to_contain_text("exact")
+    low, high = (float(end) for end in charts.state()["xr"][0].split(".."))
+    assert (asked[-1]["min"], asked[-1]["max"]) == (low, high)
+    assert 1_400 < low < 1_600 < high < 1_900
+
+    await charts.plot("loss").locator(".u-over").dblclick()
+    await charts.page.mouse.move(0, 0)
+    await expect(charts.facts("loss")).to_contain_text("buckets")
+    assert "xr" not in charts.state()
+
+
+def axes_in(request: Request) -> list[dict[str, Any]]:
+    """The x axis that a request for frames asks for."""
+    variables = json.loads(request.post_data or "{}").get("variables") or {}
+    return [variables["x"]] if "x" in variables else []
+
+
+async def test_values_that_are_not_finite_are_marked_and_counted(charts: Charts, trainings: Trainings) -> None:
+    odd = {5: math.nan, 6: math.inf, 7: -math.inf}
+    await trainings.log("diverged", [{"loss": odd.get(step, 2.0)} for step in range(20)])
+
+    await charts.open()
+
+    await expect(charts.facts("loss")).to_contain_text("▲ 3 NaN or ∞ in 1 run")
+    await charts.ink_until("loss", FIRST, lambda line: line.reach > 0.3)  # from the line in the middle to the marks
+
+
+async def test_groups_are_means_with_bands(charts: Charts, trainings: Trainings) -> None:
+    for model, value in [("big", 1.0), ("big", 2.0), ("small", 6.0), ("small", 8.0)]:
+        await trainings.log(f"{model}-{value}", constant(value), model=model)
+
+    await charts.open("group=param:model&u=1")
+    listed = charts.page.get_by_role("complementary", name="Groups")
+    await expect(listed.get_by_role("listitem")).to_have_text(["model=bign=2", "model=smalln=2"])
+    told = "loss, 2 groups, ends lowest model=big 1.5, highest model=small 7"
+    await expect(charts.plot("loss")).to_have_attribute("aria-label", told)
+    bare = await charts.ink("loss", ANY)
+
+    await charts.page.get_by_label("band").select_option("± std of groups")
+
+    await charts.ink_until("loss", ANY, lambda ink: ink.count > 1.5 * bare.count)
+
+
+async def test_csv_holds_what_was_logged(charts: Charts, trainings: Trainings) -> None:
+    name = 'a "quoted", name'
+    values = [0.1, 1 / 3, 1e-300, math.nan, math.inf, -0.0]
+    await trainings.log(name, [{"loss": value} for value in values])
+    await charts.open()
+
+    async with charts.page.expect_download() as download:
+        await charts.card("loss").get_by_role("button", name="CSV").click()
+    saved = await (await download.value).path()
+
+    logged = [trainings.ids[name], name]
+    header, *rows = csv.reader(saved.read_text("utf-8").splitlines())
+    assert header == ["run_id", "run", "step", "time_ms", "loss"]
+    assert [row[:3] for row in rows] == [[*logged, str(step)] for step in range(6)]
+    assert [repr(float(row[4])) for row in rows] == [repr(value) for value in values]
+
+
+async def test_picture_of_a_chart_can_be_saved(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("calm-fox", constant(1))
+    await charts.open()
+
+    async with charts.page.expect_download() as download:
+        await charts.card("loss").get_by_role("button", name="PNG").click()
+    saved = await download.value
+
+    assert saved.suggested_filename == "loss.png"
+    assert (await saved.path()).read_bytes().startswith(b"\x89PNG")
+
+
+async def test_logged_point_appears_by_itself(charts: Charts, trainings: Trainings) -> None:
+    run = await trainings.start("live-lynx")
+    run.log({"loss": 4.0}, step=0)
+    await charts.open()
+    await expect(charts.plot("loss")).to_have_attribute("aria-label", "loss, 1 run, live-lynx ends at 4")
+
+    run.log({"loss": 0.5}, step=1)
+
+    await expect(charts.plot("loss")).to_have_attribute("aria-label", "loss, 1 run, live-lynx ends at 0.5")
+    await run.finish()
+
+
+async def test_new_run_appears_by_itself(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("early-elk", constant(1))
+    await charts.open()
+    await expect(charts.facts("loss")).to_contain_text("1 run")
+
+    await trainings.log("late-lynx", constant(2))
+
+    await expect(charts.facts("loss")).to_contain_text("2 runs")
+
+
+async def test_line_under_the_pointer_stands_out_everywhere(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("low-otter", [{"loss": 1.0, "error": 10.0}] * 20)
+    await trainings.log("high-fox", [{"loss": 3.0, "error": 30.0}] * 20)
+    await charts.open()
+    await expect(charts.plot("loss")).to_be_visible()
+
+    await charts.point_at("loss", 0.5, 0.06)
+
+    await expect(charts.facts("loss")).to_contain_text("high-fox3 at step")
+    await expect(charts.facts("error")).to_contain_text("high-fox30 at step")
+    row = charts.page.get_by_role("listitem").filter(has_text="high-fox")
+    await expect(row).to_have_attribute("data-hovered", "true")
+
+
+async def test_checked_runs_are_drawn_and_the_link_says_so(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("low-otter", constant(1))
+    await trainings.log("high-fox", constant(3))
+    await charts.open()
+
+    await charts.page.get_by_role("checkbox", name="Select low-otter").check()
+
+    await expect(charts.plot("loss")).to_have_attribute("aria-label", "loss, 1 run, low-otter ends at 1")
+    assert charts.state()["sel"] == [trainings.ids["low-otter"]]
+
+
+async def test_metrics_are_chosen_by_globs(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("run", [{"train/loss": 1, "train/acc": 2, "val/loss": 3}] * 2)
+    await charts.open()
+
+    await charts.page.get_by_role("combobox", name="Metrics").fill("train/*")
+    await charts.page.keyboard.press("Enter")
+
+    await expect(charts.page.get_by_role("heading", level=3)).to_have_text(["train/acc", "train/loss"])
+    await charts.page.get_by_role("button", name="Remove train/*").click()
+    await expect(charts.page.get_by_role("heading", level=3)).to_have_count(3)
+
+
+async def test_lines_can_be_drawn_as_a_density(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("low-otter", constant(1))
+    await trainings.log("high-fox", constant(3))
+    await charts.open()
+
+    await charts.page.get_by_role("combobox", name="draw").select_option("density")
+
+    await expect(charts.facts("loss")).to_have_text("2 runsexactdensity")
+    await charts.ink_until("loss", FIRST, lambda ink: ink.count == 0)
+
+
+async def test_what_is_drawn_is_there_as_a_table(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("calm-fox", [{"loss": value} for value in (3, 0.5, 1, math.nan)])
+    await charts.open()
+
+    await charts.card("loss").get_by_role("button", name="Table").click()
+
+    row = charts.card("loss").get_by_role("row").nth(1)
+    await expect(row.get_by_role("cell")).to_have_text(["1", "0.5", "3", "1"])
+
+
+async def test_keys_zoom_and_change_the_axis(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("run", [{"loss": 1 + step} for step in range(101)])
+    await charts.open()
+
+    await charts.page.keyboard.press("+")
+    zoomed = charts.page.get_by_role("button", name="step 25")
+    await expect(zoomed).to_be_visible()
+    assert charts.state()["xr"] == ["25..75"]
+    await charts.page.keyboard.press("l")
+    assert charts.state()["ylog"] == ["1"]
+    await charts.page.keyboard.press("0")
+    await expect(zoomed).to_have_count(0)
+
+
+async def test_page_of_charts_is_accessible_in_light_and_dark(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("calm-fox", [{"loss": math.nan if step == 3 else 1.0} for step in range(9)], model="big")
+    await trainings.log("brave-elk", constant(2), model="small")
+    await charts.open("group=param:model&band=std&xr=0..9&sm=ema:0.5&u=1")
+    await expect(charts.plot("loss")).to_be_visible()
+
+    assert await charts.dashboard.violations() == []
+
+
+async def test_charts_can_be_drawn_over_another_metric(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("run", [{"loss": 1 / (step + 1), "epoch": step / 10} for step in range(21)])
+    await charts.open()
+
+    await charts.page.get_by_role("combobox", name="x", exact=True).select_option("epoch")
+    await charts.point_at("loss", 0.5, 0.95)
+
+    await expect(charts.facts("loss")).to_contain_text("at epoch 1")
+    assert charts.state()["x"] == ["metric:epoch"]
+
+
+async def test_metric_that_comes_later_gets_a_chart(charts: Charts, trainings: Trainings) -> None:
+    run = await trainings.start("late-bloomer")
+    run.log({"loss": 4.0}, step=0)
+    await charts.open()
+
+    run.log({"val/loss": 2.0}, step=1)
+
+    told = "val/loss, 1 run, late-bloomer ends at 2"
+    await expect(charts.plot("val/loss")).to_have_attribute("aria-label", told)
+    await run.finish()
