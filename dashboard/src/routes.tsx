@@ -7,6 +7,7 @@ const Runs = lazy(() => import("./pages/Runs"));
 const Charts = lazy(() => import("./pages/Charts"));
 const Diff = lazy(() => import("./pages/Diff"));
 const ArtifactCompare = lazy(() => import("./pages/ArtifactCompare"));
+const Latest = lazy(() => import("./pages/Latest"));
 const Run = lazy(() => import("./pages/Run"));
 const SavedView = lazy(() => import("./pages/SavedView"));
 const Settings = lazy(() => import("./pages/Settings"));
@@ -22,6 +23,7 @@ export function Pages() {
         <Route path="/e/:experiment">{({ experiment }) => <Runs experiment={experiment} />}</Route>
         <Route path="/e/:experiment/charts">{({ experiment }) => <Charts experiment={experiment} />}</Route>
         <Route path="/e/:experiment/diff">{({ experiment }) => <Diff experiment={experiment} />}</Route>
+        <Route path="/e/:experiment/latest">{({ experiment }) => <Latest experiment={experiment} />}</Route>
         <Route path="/compare">
           <Runs experiment={null} />
         </Route>

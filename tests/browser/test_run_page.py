@@ -46,6 +46,15 @@ async def test_everything_a_run_recorded_is_on_its_page(dashboard: Dashboard, pa
     assert await dashboard.violations() == []
 
 
+async def test_the_newest_run_of_an_experiment_has_an_address(dashboard: Dashboard, owner: Client, pair: Pair) -> None:
+    found = await owner.ask("query ($id: ID!) { run(id: $id) { experiment { id } } }", id=pair[1].id)
+
+    await dashboard.goto(f"/e/{found['run']['experiment']['id']}/latest")
+
+    await expect(dashboard.page.get_by_role("heading", name=pair[1].name)).to_be_visible()
+    assert dashboard.page.url == f"{dashboard.url}/r/{pair[1].id}"
+
+
 async def test_what_users_wrote_is_only_ever_text(dashboard: Dashboard, pair: Pair) -> None:
     title = "Runstone"
     await dashboard.goto(f"/r/{pair[0].id}")
