@@ -106,7 +106,8 @@ async def test_a_query_of_many_lists_waits_for_its_own(server: Server, client: C
     await client.create_run()
     lists = " ".join(f"a{number}: runs(first: 5) {{ nodes {{ id tags {{ key }} }} }}" for number in range(60))
     async with open_deps(replace(server.settings, database_pool_max=2)) as deps:
-        deps.reading.acquire_timeout_s = 0.05
+        async with deps.reading.acquire(), deps.reading.acquire():
+            deps.reading.acquire_timeout_s = 0.05  # for a connection that is open, as both are from now on
         context = Context(deps=deps, scope=await scope_of(deps.pool, client), request_id="test", reads=True)
         running = execute(schema._schema, parse(f"{{ {lists} }}"), context_value=context)
         result = await cast(Awaitable[Any], running)
