@@ -132,7 +132,7 @@ class Artifact(Node):
         "is READY."
     )
     async def same_bytes(
-        self, info: Info, first: Annotated[int, strawberry.argument(description="How many at most, 1 to 100.")] = 20
+        self, info: Info, first: Annotated[int, strawberry.argument(description="How many at most, 1 to 100.")] = 10
     ) -> "list[Artifact]":
         if not 1 <= first <= SAME_MAX:
             raise errors.Invalid(f"first is {first}", path="first", limit=f"1 to {SAME_MAX}")

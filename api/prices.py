@@ -140,7 +140,7 @@ PRICES: Final[Mapping[str, Price]] = {
     "Environment.packages": Price(items=usual(200)),
     "Artifact.download": Price(20),
     "Artifact.preview": Price(20),
-    "Artifact.sameBytes": Price(STATEMENT, number("first", absent=20, most=100)),
+    "Artifact.sameBytes": Price(STATEMENT, number("first", absent=10, most=100)),
     "FilterCheck.suggestions": Price(items=usual(20)),
     "RunKey.types": Price(items=usual(2)),
     # series
