@@ -5,7 +5,7 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test integrations torture kills bench store soak lint schema dashboard browser lock clean
+.PHONY: help run install test integrations torture kills bench store soak lint schema dashboard browser pictures lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -61,6 +61,9 @@ dashboard: $(INSTALLED) ## Build the pages
 
 browser: ## Install Chromium for the browser tests, where that is allowed
 	@command -v chromium >/dev/null || sh deploy/install_browser.sh
+
+pictures: $(INSTALLED) dashboard browser ## Save pictures of all pages into docs/images
+	$(PYTHON) -P -m tests.browser.screenshot $(ARGS)
 
 lock: ## Resolve pyproject.toml into requirements.lock (needs uv: pip install uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
