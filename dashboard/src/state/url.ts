@@ -245,5 +245,5 @@ const encoded = (text: string) =>
 export function format(view: View): string {
   const own = Object.entries(KEYS).map(([name, key]) => [name, key.write(view)] as const);
   const pairs = [...own.filter(([, text]) => text !== ""), ...view.rest];
-  return pairs.length === 0 ? "" : [...pairs, ["u", VERSION] as const].map((pair) => pair.map(encoded).join("=")).join("&");
+  return pairs.length === 0 ? "" : [...pairs, ["u", VERSION] as const].map(([name, text]) => `${encodeURIComponent(name)}=${encoded(text)}`).join("&");
 }
