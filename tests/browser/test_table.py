@@ -321,9 +321,11 @@ async def test_shortcuts_are_listed_and_go_places(dashboard: Dashboard, shelf: S
     await dashboard.goto(shelf.address)
     await expect(names(dashboard)).to_have_count(len(shelf.ids))
 
+    keyboard = dashboard.page.get_by_role("dialog", name="Keyboard")
     await dashboard.page.keyboard.press("?")
-    await expect(dashboard.page.get_by_role("dialog", name="Keyboard")).to_contain_text("only differences")
+    await expect(keyboard).to_contain_text("only differences")
     await dashboard.page.keyboard.press("Escape")
+    await expect(keyboard).to_have_count(0)
     await dashboard.page.keyboard.press("t")
     await expect(dashboard.page.locator("html")).to_have_attribute("data-theme", "dark")
     await dashboard.page.keyboard.press("g")
