@@ -32,7 +32,7 @@ from runstone.config import Spooling
 try:
     import fcntl
 except ImportError:  # no such locks here: the spool is kept in memory
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # where there is no such module
 
 log = logging.getLogger("runstone")
 

@@ -26,7 +26,7 @@ class Failing(ClassifierMixin, BaseEstimator):
     def __init__(self, api_key: str = "hunter2") -> None:
         self.api_key = api_key
 
-    def fit(self, X: Any, y: Any) -> "Failing":  # noqa: N803
+    def fit(self, X: Any, y: Any) -> "Failing":  # noqa: N803  # as scikit-learn names it
         if len(X) < 10:
             raise ValueError("too few")
         return self
