@@ -1,6 +1,7 @@
 """The story of examples/churn, as a newcomer runs it."""
 
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(400)  # each script imports scikit-learn, which takes long on a busy machine
 
 ENOUGH_S = 120
+TRIES = 3  # a machine that stalls for a quarter of a second makes what would travel together go in two
 CHURN = Path(__file__).parents[2] / "examples" / "churn"
 
 
-def started(script: str, *arguments: str) -> subprocess.Popen[str]:
+def started(script: Path, *arguments: str) -> subprocess.Popen[str]:
     with without_coverage():  # which would watch scikit-learn, and take as long again
         return subprocess.Popen(
-            [sys.executable, CHURN / script, *arguments],
+            [sys.executable, script, *arguments],
             env={**os.environ, "COLUMNS": "160"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -36,11 +38,11 @@ def started(script: str, *arguments: str) -> subprocess.Popen[str]:
 def test_alice_and_bob_log_at_once_and_compare(real: "Server") -> None:
     experiment = f"churn-{uuid.uuid4().hex[:12]}"
 
-    people = [started("alice.py", experiment), started("bob.py", experiment)]
+    people = [started(CHURN / "alice.py", experiment), started(CHURN / "bob.py", experiment)]
     for person in people:
         _, problems = person.communicate(timeout=ENOUGH_S)
         assert person.returncode == 0, problems
-    comparing = started("compare.py", experiment)
+    comparing = started(CHURN / "compare.py", experiment)
     shown, problems = comparing.communicate(timeout=ENOUGH_S)
 
     assert comparing.returncode == 0, problems
@@ -60,13 +62,19 @@ def test_alice_and_bob_log_at_once_and_compare(real: "Server") -> None:
     assert any(line.startswith("= accuracy 0.") for line in lines)
 
 
-def test_alice_takes_five_round_trips_and_a_put_per_file(standin: StandIn) -> None:
-    alice = started("alice.py")
-    _, problems = alice.communicate(timeout=ENOUGH_S)
+def test_alice_takes_five_round_trips_and_a_put_per_file(standin: StandIn, tmp_path: Path) -> None:
+    script = Path(shutil.copy(CHURN / "alice.py", tmp_path))  # where no git may add a patch, sooner or later
+    together = ["CompleteUploads", "CreateRun", "CreateUploads", "FinishRun", "Flush", "PUT", "PUT"]
 
+    assert any(round_trips(script, standin) == together for _ in range(TRIES)), standin.requests
+    for run in standin.runs.values():
+        assert set(run.artifacts) == {"model/model.joblib", "model/MODEL.json"}
+
+
+def round_trips(script: Path, standin: StandIn) -> list[str]:
+    """What the script asked of the server and the store, in the order of the alphabet."""
+    before = len(standin.requests)
+    alice = started(script)
+    _, problems = alice.communicate(timeout=ENOUGH_S)
     assert alice.returncode == 0, problems
-    to_server = [operation for operation in standin.requests if operation != "PUT"]
-    assert sorted(to_server) == ["CompleteUploads", "CreateRun", "CreateUploads", "FinishRun", "Flush"]
-    paths = set(standin.only_run.artifacts)
-    assert paths - {"source/changes.patch", "source/untracked.txt"} == {"model/model.joblib", "model/MODEL.json"}
-    assert standin.requests.count("PUT") == len(paths)
+    return sorted(standin.requests[before:])
