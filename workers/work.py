@@ -15,6 +15,8 @@ from storage.store import Store, StoreError
 
 Item = TypeVar("Item")
 
+RESTS: Final = 8  # times as long as the upkeep took: more at a time is less work
+REST_MOST_S: Final = 5.0
 CANCEL_AGAIN_S: Final = 2.5
 CANCELS_MAX: Final = 3
 
@@ -82,13 +84,15 @@ async def _heard(bell: asyncio.Event, timeout_s: float) -> None:
 
 
 async def keep_sweeping(deps: Deps, sweep: Sweep) -> None:
-    """Do the upkeep now and every `sweep.every_s` seconds."""
+    """Do the upkeep now and every `sweep.every_s` seconds, or less often while it takes long."""
+    clock = asyncio.get_running_loop().time
     while True:
+        begun = clock()
         try:
             await sweep.do(deps)
         except Exception as error:  # noqa: BLE001 - reported, and tried again
             report(sweep.name, error)
-        await asyncio.sleep(sweep.every_s)
+        await asyncio.sleep(max(sweep.every_s, min(RESTS * (clock() - begun), REST_MOST_S)))
 
 
 def report(what: str, error: Exception) -> None:
