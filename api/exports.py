@@ -178,8 +178,8 @@ class StartExportInput:
         tables = list(ExportTable) if self.tables is None else [table for table in ExportTable if table in self.tables]
         if not tables:
             raise errors.Invalid("input.tables is empty", path="input.tables", hint="leave it out to export everything")
-        request = orjson.dumps(asdict(self), default=str).decode()
-        return Asked(ids.parse(self.id, "input.id"), self.select.checked(), tables, request)
+        export_id, selection = ids.parse(self.id, "input.id"), self.select.checked()
+        return Asked(export_id, selection, tables, request=orjson.dumps(asdict(self), default=str).decode())
 
 
 @strawberry.type(description="There is such an export.")
