@@ -42,11 +42,12 @@ RUNS: Final = "{ runs(first: 100) { nodes { id name experiment { id } } } }"
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A page, and a text that it shows when it is complete."""
+    """A page, and a text that it shows when it is complete; `height` where less of it tells more."""
 
     name: str
     address: str
     mark: str
+    height: int = HEIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Made:
             Picture("files", f"/compare/artifacts?{both}&path=model/MODEL.json", '"format"'),
             Picture("run", f"/r/{self.swept[0]}", "val/loss"),
             Picture("artifacts", f"/r/{self.alice}/artifacts/model/MODEL.json", '"format"'),
-            Picture("source", f"/r/{self.bob}/source", CHANGE),
+            Picture("source", f"/r/{self.bob}/source", CHANGE, height=610),  # above the machine
             Picture("history", f"/r/{self.bob}/history", "run started"),
             Picture("settings", "/settings/tokens", "this page uses it"),
         ]
@@ -111,14 +112,14 @@ def record(server: Server, folder: Path) -> Made:
 async def save(page: Page, path: Path) -> None:
     """The picture once nothing moves any more."""
     await page.wait_for_load_state("networkidle")
-    await page.mouse.move(WIDTH - 4, HEIGHT - 4)
+    await page.mouse.move(2, 2)
     await page.wait_for_timeout(SETTLE_MS)
     print(f"{path} {len(await page.screenshot(path=path)) // 1024} KiB")
 
 
 async def save_page(browser: Browser, server: Server, picture: Picture, path: Path, theme: Theme) -> None:
     async with open_dashboard(
-        browser, server.url, server.token, width=WIDTH, height=HEIGHT, colours=theme
+        browser, server.url, server.token, width=WIDTH, height=picture.height, colours=theme
     ) as dashboard:
         await dashboard.goto(picture.address)
         await expect(dashboard.main().get_by_text(picture.mark).filter(visible=True).first).to_be_visible()

@@ -3,7 +3,7 @@ import { useQuery } from "urql";
 import { Link } from "wouter";
 import { said } from "../api/client";
 import { RunPageDocument, type RunPageQuery, ShellDocument } from "../api/gql";
-import { duration, wholeNumber } from "../charts/numbers";
+import { wholeNumber } from "../charts/numbers";
 import { CopyMenu } from "../copy/CopyMenu";
 import { Artifacts } from "../run/Artifacts";
 import { CompareWith } from "../run/CompareWith";
@@ -15,6 +15,7 @@ import { fileIn, runHref } from "../run/paths";
 import { Source } from "../run/Source";
 import { Tags } from "../run/Tags";
 import { useRepeat } from "../run/useRepeat";
+import { duration } from "../table/format";
 import { StatusBadge } from "../ui/Badge";
 import { Problem } from "../ui/Problem";
 import styles from "./Run.module.css";
@@ -67,7 +68,7 @@ function Head({ run }: { run: Run }) {
       <div className={styles.facts}>
         <h1>{run.name}</h1>
         <StatusBadge status={run.status} />
-        <span title={run.durationSeconds === null ? undefined : `${run.durationSeconds} s`}>{run.durationSeconds === null ? "open" : duration(run.durationSeconds * 1000)}</span>
+        <span title={run.durationSeconds === null ? undefined : `${run.durationSeconds} s`}>{run.durationSeconds === null ? "open" : duration(run.durationSeconds)}</span>
         <span className="muted">
           by {run.createdBy.name}, <Moment at={run.startedAt ?? run.createdAt} />
         </span>
