@@ -24,6 +24,7 @@ from tests.torture.wire import CREATE, LOG, answer_of, block_input
 
 SENDERS = 3 * REQUESTS_MAX
 SPARE_FILES = 500
+CONNECTING_MAX = 50
 DEADLINE_S = 150.0
 
 
@@ -55,6 +56,7 @@ class Sender:
     number: int
     writer_id: str
     refused: list[httpx.Response]
+    connecting: asyncio.Semaphore  # who connects and is then slow to say what it wants is cut off
 
     @property
     def block(self) -> Block:
@@ -67,13 +69,14 @@ class Sender:
         body = json.dumps({"query": LOG, "variables": wanted}).encode()
         host = self.server.url.removeprefix("http://")
         address, _, port = host.partition(":")
-        reader, writer = await asyncio.open_connection(address, int(port))
         head = (
             f"POST /graphql HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {self.server.token}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )
-        try:
+        async with self.connecting:
+            reader, writer = await asyncio.open_connection(address, int(port))
             writer.write(head.encode() + body)
+        try:
             first, _, rest = (await reader.read()).partition(b"\r\n\r\n")
         finally:
             writer.close()
@@ -96,7 +99,10 @@ async def test_overload_sheds_and_loses_nothing(server: Server, tmp_path: Path) 
     assert server.settings.database_url is not None
     run_id, journal = str(ids.new()), Journal(tmp_path / "1.journal")
     refused: list[httpx.Response] = []
-    *senders, last = [Sender(server, run_id, number, str(uuid4()), refused) for number in range(SENDERS + 1)]
+    connecting = asyncio.Semaphore(CONNECTING_MAX)
+    *senders, last = [
+        Sender(server, run_id, number, str(uuid4()), refused, connecting) for number in range(SENDERS + 1)
+    ]
     journal.note(f"run {run_id} http")
 
     async def acknowledged(sender: Sender) -> None:
