@@ -58,7 +58,9 @@ def main() -> int:
     """Measure, print, save; 1 when a subject could not be measured."""
     given = argparse.ArgumentParser(prog="make bench", description=__doc__)
     given.add_argument("--quick", action="store_true", help="smaller amounts, within two minutes without peers")
-    given.add_argument("--peers", type=Path, metavar="VENV", help="a venv with mlflow or fasttrackml to measure too")
+    given.add_argument(
+        "--peers", type=Path, nargs="+", default=[], metavar="VENV", help="venvs with mlflow or fasttrackml, in turn"
+    )
     given.add_argument("--only", nargs="+", choices=SUBJECTS, default=list(SUBJECTS), help="some of the subjects")
     given.add_argument("--output", type=Path, default=Path("build/bench"), help="where bench.md and bench.json go")
     asked = given.parse_args()
@@ -72,10 +74,10 @@ def main() -> int:
     return int(len(sections) < len(asked.only))
 
 
-async def measure(sections: list[Section], subjects: Sequence[str], venv: Path | None, *, quick: bool) -> None:
+async def measure(sections: list[Section], subjects: Sequence[str], venvs: Sequence[Path], *, quick: bool) -> None:
     """Add a section for each subject that can be measured."""
     with generating() as load:
-        async with server.started() as runstone, peers.started(runstone, venv) as (running, absent):
+        async with server.started() as runstone, peers.started(runstone, venvs) as (running, absent):
             bench = Bench(runstone, load, running, absent, quick, memory.resident_mib(runstone))
             for subject in subjects:
                 start = time.monotonic()

@@ -1,6 +1,6 @@
 """Other tracking servers, where a venv has them: each on a database of its own in the same Postgres."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,24 +25,22 @@ KNOWN: Final[tuple[tuple[str, str, str, Start], ...]] = (
 
 
 @asynccontextmanager
-async def started(server: Server, venv: Path | None) -> AsyncIterator[tuple[list[Peer], list[tuple[str, str]]]]:
-    """The peers that run, and of the others the name and why they do not."""
+async def started(server: Server, venvs: Sequence[Path]) -> AsyncIterator[tuple[list[Peer], list[tuple[str, str]]]]:
+    """The peers that run, each from the first venv that has it; of the others the name and why they do not."""
     running: list[Peer] = []
     absent: list[tuple[str, str]] = []
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="runstone-peers-")))
-        databases = [
-            (name, start, await stack.enter_async_context(limits.database(server.pool, server.database_url, database)))
-            for name, program, database, start in KNOWN
-            if venv is not None and (venv / "bin" / program).exists()
-        ]
-        there = {name for name, *_ in databases}
-        absent += [(name, "not measured: no --peers venv has it") for name, *_ in KNOWN if name not in there]
         stack.callback(end_all_in, folder)
         keeper = await stack.enter_async_context(keeping())
-        for name, start, url in databases:
+        for name, program, database, start in KNOWN:
+            venv = next((venv for venv in venvs if (venv / "bin" / program).exists()), None)
+            if venv is None:
+                absent.append((name, "not measured: no --peers venv has it"))
+                continue
+            url = await stack.enter_async_context(limits.database(server.pool, server.database_url, database))
             try:
-                running.append(await start(keeper, venv or Path(), url, folder))
+                running.append(await start(keeper, venv, url, folder))
             except CannotStart as error:
                 absent.append((name, in_a_line(error)))
         yield running, absent
