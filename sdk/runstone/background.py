@@ -273,6 +273,15 @@ def set_metric_goal(key: str, goal: str | None, project: str = "default") -> Non
     _background.run(lambda client: client.set_metric_goal(key, goal, project))
 
 
+def request_stop(run_id: str, reason: str | None = None) -> bool:
+    """Ask whoever trains the run to stop; False when that was asked before. What it does is up to its program.
+
+    It hears of it with what it logs next, or with its next heartbeat. Raises `NotFound`, `Forbidden`, `Invalid`, and
+    `RunSealed` when the run has ended.
+    """
+    return _background.run(lambda client: client.request_stop(run_id, reason))
+
+
 def download(run_id: str, path: str | None = None, to: str | os.PathLike[str] = ".") -> Path:
     """The file `path` of the run, or all files under it, in the folder `to`; where it is then.
 

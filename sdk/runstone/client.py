@@ -266,6 +266,15 @@ class Client:
         asked = {"key": key, "goal": goal, "projectName": project}
         await self._transport.mutate("SetMetricGoal", {"input": asked})
 
+    async def request_stop(self, run_id: str, reason: str | None = None) -> bool:
+        """Ask whoever trains the run to stop; False when that was asked before. What it does is up to its program.
+
+        It hears of it with what it logs next, or with its next heartbeat. Raises `NotFound`, `Forbidden`, `Invalid`,
+        and `RunSealed` when the run has ended.
+        """
+        asked = {"runId": run_id, "reason": reason}
+        return bool((await self._transport.mutate("RequestStop", {"input": asked}))["requested"])
+
     async def download(self, run_id: str, path: str | None = None, to: str | os.PathLike[str] = ".") -> Path:
         """The file `path` of the run, or all files under it, in the folder `to`; where it is then.
 

@@ -22,7 +22,7 @@ from runstone import capture, datasets, files, models, notebook, sync, values
 from runstone.batches import POINTS_PER_REQUEST
 from runstone.config import Spooling
 from runstone.delivery import Delivery
-from runstone.errors import Incomplete, Invalid, ParamConflict, RunSealed, RunstoneError
+from runstone.errors import Incomplete, Invalid, ParamConflict, RunSealed, RunstoneError, StopRequested
 from runstone.files import LocalFile
 from runstone.outbox import Outbox
 from runstone.spool import Spool, is_alive
@@ -85,6 +85,7 @@ class _Writing:
         self._known_keys: set[tuple[str, ...]] = set()
         self._next_step = 0
         self._closed = False
+        self._is_stopping = False  # whether the program knows that it was asked to
         self._forked = False
         self._outcome: Finished | None = None
         self._monitor: Monitor | None = None
@@ -109,6 +110,25 @@ class _Writing:
         """Which start of the run this is, counted from 1; None while no server has counted it."""
         started = self._delivery.started
         return started["attempt"] if started else None
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether somebody asked for this run to stop, as far as this process has heard; costs no request.
+
+        Once it was True, the run ends as KILLED, unless `finish` is told otherwise. In a forked child it stays False.
+        """
+        if not self._delivery.is_to_stop:
+            return False
+        self._is_stopping = True
+        return True
+
+    def stop_if_requested(self) -> None:
+        """Raise `StopRequested` when somebody asked for this run to stop; a `with run:` block then ends it as KILLED."""
+        if self.stop_requested:
+            reason = self._delivery.stop_reason
+            error = StopRequested(f"run {self.id} was asked to stop{f': {reason}' if reason else ''}")
+            error.reason = reason
+            raise error
 
     def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """One point for each metric, at `step`; without a step, at the one after the last.
@@ -326,11 +346,13 @@ class _Writing:
                 self._spool.folder,
             )
 
-    async def _finish(self, status: FinalStatus, patience_s: float | None) -> Finished:
+    async def _finish(self, status: FinalStatus | None, patience_s: float | None) -> Finished:
         """Send what is left, end the run, and say what is stored.
 
         Raises `Incomplete` when something is not and will not be by itself.
         """
+        if status is None:
+            status = "KILLED" if self._is_stopping else "FINISHED"
         if status not in STATUSES:
             raise Invalid(f"a run ends as {', '.join(STATUSES)}, not {status!r}", path="status")
         if self._outcome is not None and self._outcome.status == status:
@@ -419,7 +441,7 @@ class _Writing:
         if isinstance(error, SystemExit) and error.code == TERMINATED:
             self._add("tags", [values.tag("runstone.stopped_by", "SIGTERM")])
         try:
-            await self._finish(status_after(error), patience_s)
+            await self._finish(None if error is None else status_after(error), patience_s)
         except RunstoneError as problem:
             if error is None:
                 raise
@@ -443,9 +465,10 @@ class _Writing:
 class AsyncRun(_Writing):
     """A run that is being written, on an event loop. Only `finish` and `detach` wait."""
 
-    async def finish(self, status: FinalStatus = "FINISHED", *, patience_s: float | None = None) -> Finished:
+    async def finish(self, status: FinalStatus | None = None, *, patience_s: float | None = None) -> Finished:
         """Send what is left, wait until uploads are checked, and end the run: from now on it is a fixed record.
 
+        Without a status it ends as FINISHED, or as KILLED when it stopped because somebody asked for it.
         Goes on for as long as something gets through, and for `patience_s` more: a minute unless given, 5 seconds
         where no server was seen. What is not sent by then stays in the spool and is in `pending`; `runstone sync` sends
         it and ends the run. Raises `Incomplete`, with the counts in its `finished`, when something is not stored and
@@ -469,9 +492,10 @@ class AsyncRun(_Writing):
 class Run(_Writing):
     """A run that is being written. Only `finish` and `detach` wait."""
 
-    def finish(self, status: FinalStatus = "FINISHED", *, patience_s: float | None = None) -> Finished:
+    def finish(self, status: FinalStatus | None = None, *, patience_s: float | None = None) -> Finished:
         """Send what is left, wait until uploads are checked, and end the run: from now on it is a fixed record.
 
+        Without a status it ends as FINISHED, or as KILLED when it stopped because somebody asked for it.
         Goes on for as long as something gets through, and for `patience_s` more: a minute unless given, 5 seconds
         where no server was seen. What is not sent by then stays in the spool and is in `pending`; `runstone sync` sends
         it and ends the run. Raises `Incomplete`, with the counts in its `finished`, when something is not stored and
@@ -635,6 +659,6 @@ def status_after(error: BaseException | None) -> FinalStatus:
             return "FINISHED"
         case SystemExit(code=None | 0):
             return "FINISHED"
-        case KeyboardInterrupt() | asyncio.CancelledError() | SystemExit(code=143):
+        case KeyboardInterrupt() | asyncio.CancelledError() | SystemExit(code=143) | StopRequested():
             return "KILLED"
     return "FAILED"
