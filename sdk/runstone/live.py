@@ -123,7 +123,7 @@ class _Writing:
         return True
 
     def stop_if_requested(self) -> None:
-        """Raise `StopRequested` when somebody asked for this run to stop; a `with run:` block then ends it as KILLED."""
+        """Raise `StopRequested` when somebody asked for this run to stop; it ends a `with run:` block as KILLED."""
         if self.stop_requested:
             reason = self._delivery.stop_reason
             error = StopRequested(f"run {self.id} was asked to stop{f': {reason}' if reason else ''}")
@@ -351,12 +351,12 @@ class _Writing:
 
         Raises `Incomplete` when something is not and will not be by itself.
         """
+        if self._outcome is not None and status in (None, self._outcome.status):
+            return self._outcome
         if status is None:
             status = "KILLED" if self._is_stopping else "FINISHED"
         if status not in STATUSES:
             raise Invalid(f"a run ends as {', '.join(STATUSES)}, not {status!r}", path="status")
-        if self._outcome is not None and self._outcome.status == status:
-            return self._outcome
         self._require_open()
         self._closed = True
         if self._delivery.is_started:

@@ -21,7 +21,8 @@ class RunstoneCallback:
 
     A trial has its params, its values under the names of the study's metrics (value, when it has none), what it
     reported as the series `intermediate`, and its state as the tag optuna.state. The sweep gets the best value so far
-    at the number of the trial, and when somebody asks it to stop, the study ends. `start` goes to `start_run` of each trial, such as experiment="digits".
+    at the number of the trial; when somebody asks it to stop, the study ends. `start` goes to `start_run` of each
+    trial, such as experiment="digits".
     """
 
     def __init__(self, sweep: Run | None = None, **start: Any) -> None:
