@@ -122,6 +122,8 @@ class Sender:
                 was_waiting = True
                 continue
             was_waiting = False
+            if not (is_waiting or hurry or self._is_beat_due()):
+                continue
             if not await self._step() and hurry:
                 await asyncio.sleep(IDLE_S)
 
@@ -137,6 +139,9 @@ class Sender:
         self._wake.clear()
         return True
 
+    def _is_beat_due(self) -> bool:
+        return self._beats and self._loop.time() - self._beaten_at >= HEARTBEAT_S
+
     def _can_end(self) -> bool:
         return self.outbox.ending is not None and self._rules.may_end(self)
 
@@ -145,7 +150,7 @@ class Sender:
         try:
             with self.outbox.mine() as is_mine:
                 is_through = is_mine and await self._send_next()
-            if self._beats and self._loop.time() - self._beaten_at >= HEARTBEAT_S:
+            if self._is_beat_due():
                 await self._heartbeat()
         except RunstoneError as error:
             await self._back_off(error)
