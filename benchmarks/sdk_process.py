@@ -57,16 +57,45 @@ def _timed(call: Callable[[int], None]) -> dict[str, float]:
     return {"p50": taken[CALLS // 2] / 1000, "p99": taken[CALLS * 99 // 100] / 1000}
 
 
-def loop(blocks: int) -> dict[str, list[float]]:
-    """Milliseconds of a step of some hashing, in turns without and with logging: the median of each block of steps."""
+def loop(blocks: str) -> dict[str, list[float]]:
+    """Blocks of steps in turns without and with logging; what is left in the spool at the end is of no interest."""
     run = runstone.start_run(experiment="loop")
-    given, work = metrics(KEYS), _work()
-    plain, logging = [], []
-    for _ in range(int(blocks)):
-        plain.append(_steps(work, None))
-        logging.append(_steps(work, lambda: run.log(given)))
+    given = metrics(KEYS)
+    taken = _blocks(int(blocks), lambda: run.log(given))
     run.finish(patience_s=0.0)
-    return {"plain": plain, "logging": logging}
+    return taken
+
+
+def nothing(blocks: str) -> dict[str, list[float]]:
+    """The same where nothing is logged in any of them: what there is besides, is noise."""
+    run = runstone.start_run(experiment="loop")
+    taken = _blocks(int(blocks), None)
+    run.finish(patience_s=0.0)
+    return taken
+
+
+def unplugged(blocks: str) -> dict[str, list[float]]:
+    """The same as `loop`, to an end at which all must be stored; `drained_s` is how long that took."""
+    run = runstone.start_run(experiment="loop")
+    given = metrics(KEYS)
+    taken = _blocks(int(blocks), lambda: run.log(given))
+    before = time.monotonic()
+    finished = run.finish()
+    wanted = int(blocks) * BLOCK_STEPS * KEYS
+    if finished.points != wanted:
+        raise SystemExit(f"{finished.points} points are stored of {wanted}")
+    return {**taken, "drained_s": [time.monotonic() - before]}
+
+
+def _blocks(count: int, log: Callable[[], None] | None) -> dict[str, list[float]]:
+    """Of each pair of blocks when it began, in Unix seconds, and the median step of either, in milliseconds."""
+    work = _work()
+    taken: dict[str, list[float]] = {"began": [], "plain": [], "logging": []}
+    for _ in range(count):
+        taken["began"].append(time.time())
+        taken["plain"].append(_steps(work, None))
+        taken["logging"].append(_steps(work, log))
+    return taken
 
 
 def _work() -> Callable[[], object]:
@@ -116,7 +145,14 @@ def script(path: str) -> int:
     return run.finish().points
 
 
-MEASURES: Final[dict[str, Callable[..., Any]]] = {"calls": calls, "loop": loop, "upload": upload, "script": script}
+MEASURES: Final[dict[str, Callable[..., Any]]] = {
+    "calls": calls,
+    "loop": loop,
+    "nothing": nothing,
+    "unplugged": unplugged,
+    "upload": upload,
+    "script": script,
+}
 
 
 def main(what: str, given: Sequence[str]) -> None:

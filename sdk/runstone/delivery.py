@@ -232,6 +232,8 @@ class Delivery:
         else:
             outbox.upload_ended(upload_id)
         self._note_progress()
+        if self._is_hurried:  # the end of the run may have waited for this
+            self.hurry()
 
     def _note_progress(self) -> None:
         self._progress_at = self._loop.time()
