@@ -37,7 +37,7 @@ async def measure(bench: Bench) -> Section:
         f"{sdk_process.CALLS:,} calls one after the other, all of them stored afterwards, beside write(2) of the "
         f"same as a line of JSON; both survive kill -9 of the process. The loop has steps of about "
         f"{sdk_process.STEP_S * 1000:.0f} ms of hashing and logs {sdk_process.KEYS} scalars in each, in turns with "
-        f"{sdk_process.BLOCK_STEPS} steps that log nothing; slow: every answer comes {LATE_S:.0f} s late; "
+        f"steps that log nothing; slow: every answer comes {LATE_S:.0f} s late; "
         f"unplugged: no server in the second third of the loop, which is what is measured. Noise: 95 of 100 such "
         f"measurements are no further from the truth; of the loop that logs nothing the truth is 0.",
     )

@@ -58,7 +58,7 @@ def _timed(call: Callable[[int], None]) -> dict[str, float]:
 
 
 def loop(blocks: str) -> dict[str, list[float]]:
-    """Blocks of steps in turns without and with logging; what is left in the spool at the end is of no interest."""
+    """Steps in turns without and with logging; what is left in the spool at the end is of no interest."""
     run = runstone.start_run(experiment="loop")
     given = metrics(KEYS)
     taken = _blocks(int(blocks), lambda: run.log(given))
@@ -88,14 +88,18 @@ def unplugged(blocks: str) -> dict[str, list[float]]:
 
 
 def _blocks(count: int, log: Callable[[], None] | None) -> dict[str, list[float]]:
-    """Of each pair of blocks when it began, in Unix seconds, and the median step of either, in milliseconds."""
+    """Of each block when it began, in Unix seconds, and its median steps of either kind, in milliseconds.
+
+    The two kinds take turns step by step, because the speed of a machine changes within a tenth of a second.
+    """
     work = _work()
-    taken: dict[str, list[float]] = {"began": [], "plain": [], "logging": []}
+    blocks: dict[str, list[float]] = {"began": [], "plain": [], "logging": []}
     for _ in range(count):
-        taken["began"].append(time.time())
-        taken["plain"].append(_steps(work, None))
-        taken["logging"].append(_steps(work, log))
-    return taken
+        blocks["began"].append(time.time())
+        pairs = [(_step(work, None), _step(work, log)) for _ in range(BLOCK_STEPS)]
+        for kind, taken in zip(("plain", "logging"), zip(*pairs, strict=True), strict=True):
+            blocks[kind].append(median(taken) * 1000)
+    return blocks
 
 
 def _work() -> Callable[[], object]:
@@ -107,15 +111,12 @@ def _work() -> Callable[[], object]:
     return lambda: sha256(data)
 
 
-def _steps(work: Callable[[], object], log: Callable[[], None] | None) -> float:
-    taken = []
-    for _ in range(BLOCK_STEPS):
-        start = time.perf_counter()
-        work()
-        if log is not None:
-            log()
-        taken.append(time.perf_counter() - start)
-    return median(taken) * 1000
+def _step(work: Callable[[], object], log: Callable[[], None] | None) -> float:
+    start = time.perf_counter()
+    work()
+    if log is not None:
+        log()
+    return time.perf_counter() - start
 
 
 def upload(folder: str) -> dict[str, float]:
