@@ -59,9 +59,8 @@ KINDS: Final[dict[Kind, int]] = {
     "upload": 7,
     "finish": 8,
 }
-RowForm: TypeAlias = tuple[
-    Callable[..., bytes], int, bytes
-]  # pack, the number of values, and the keys as they are packed
+# What packs a row, the number of its values, and its keys as they are packed.
+RowForm: TypeAlias = tuple[Callable[..., bytes], int, bytes]
 NAMES: Final = {number: kind for kind, number in KINDS.items()}
 
 

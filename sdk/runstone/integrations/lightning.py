@@ -80,9 +80,12 @@ class RunstoneLogger(Logger):
         """Remember whom to ask for the best ones."""
         self._checkpoints = checkpoint_callback
 
-    def log_graph(self, model: LightningModule) -> None:
+    def log_graph(self, model: LightningModule, *_: Any, **__: Any) -> None:
         """Nothing; but here the logger meets the trainer, before the first batch."""
-        trainer = model.trainer
+        try:
+            trainer = model.trainer
+        except RuntimeError:  # it is called by hand, before there is one
+            return
         if trainer.world_size == 1 and not any(isinstance(one, _Stopping) for one in trainer.callbacks):
             trainer.callbacks.append(_Stopping(self))
 
