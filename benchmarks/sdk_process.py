@@ -88,17 +88,18 @@ def unplugged(blocks: str) -> dict[str, list[float]]:
 
 
 def _blocks(count: int, log: Callable[[], None] | None) -> dict[str, list[float]]:
-    """Of each block when it began, in Unix seconds, and its median steps of either kind, in milliseconds.
+    """Of each block when it began, in Unix seconds, and its median steps of either kind and `log` alone, in seconds.
 
     The two kinds take turns step by step, because the speed of a machine changes within a tenth of a second.
     """
     work = _work()
-    blocks: dict[str, list[float]] = {"began": [], "plain": [], "logging": []}
+    blocks: dict[str, list[float]] = {"began": [], "plain": [], "logging": [], "log": []}
     for _ in range(count):
         blocks["began"].append(time.time())
-        pairs = [(_step(work, None), _step(work, log)) for _ in range(BLOCK_STEPS)]
-        for kind, taken in zip(("plain", "logging"), zip(*pairs, strict=True), strict=True):
-            blocks[kind].append(median(taken) * 1000)
+        plain, logging = zip(*[(_step(work, None), _step(work, log)) for _ in range(BLOCK_STEPS)], strict=True)
+        blocks["plain"].append(median(step for step, _ in plain))
+        blocks["logging"].append(median(step for step, _ in logging))
+        blocks["log"].append(median(log for _, log in logging))
     return blocks
 
 
@@ -111,12 +112,15 @@ def _work() -> Callable[[], object]:
     return lambda: sha256(data)
 
 
-def _step(work: Callable[[], object], log: Callable[[], None] | None) -> float:
+def _step(work: Callable[[], object], log: Callable[[], None] | None) -> tuple[float, float]:
+    """Seconds of the step, and of those the ones of its `log`."""
     start = time.perf_counter()
     work()
+    worked = time.perf_counter()
     if log is not None:
         log()
-    return time.perf_counter() - start
+    end = time.perf_counter()
+    return end - start, end - worked
 
 
 def upload(folder: str) -> dict[str, float]:
