@@ -39,8 +39,8 @@ async def measure(bench: Bench) -> Section:
         f"{sdk_process.STEP_S * 1000:.0f} ms of hashing and logs {sdk_process.KEYS} scalars in each, in turns with "
         f"steps that log nothing; slow: every answer comes {LATE_S:.0f} s late; "
         f"unplugged: no server in the second third of the loop, which is what is measured. Noise: 95 of 100 such "
-        f"measurements are no further from the truth; of the loop that logs nothing the truth is 0. log: the call alone, "
-        f"whose code and data the hashing has driven out of the caches of the processor.",
+        f"measurements are no further from the truth; of the loop that logs nothing the truth is 0. log: the "
+        f"call alone, whose code and data the hashing has driven out of the caches of the processor.",
     )
     for name, count in ((ONE, 1), (TEN, 10)):
         found = [await _calls(bench.server, count) for _ in range(bench.choose(full=5, quick=1))]

@@ -99,7 +99,7 @@ def _blocks(count: int, log: Callable[[], None] | None) -> dict[str, list[float]
         plain, logging = zip(*[(_step(work, None), _step(work, log)) for _ in range(BLOCK_STEPS)], strict=True)
         blocks["plain"].append(median(step for step, _ in plain))
         blocks["logging"].append(median(step for step, _ in logging))
-        blocks["log"].append(median(log for _, log in logging))
+        blocks["log"].append(median(logged for _, logged in logging))
     return blocks
 
 
