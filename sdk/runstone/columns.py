@@ -16,27 +16,39 @@ NAMES: Final = {area: name for name, area in AREAS.items()}
 STAT: Final = re.compile(r"(first|last|min|max|best|count)\((.*)\)", re.DOTALL)
 
 
+class _Table:
+    """What is a data frame when that is asked for, and a table in a notebook."""
+
+    __slots__ = ()
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame`."""
+        return frames.to_pandas(self._columns())
+
+    def to_polars(self) -> Any:
+        """A `polars.DataFrame`."""
+        return frames.to_polars(self._columns())
+
+    def _repr_html_(self) -> str:
+        table = self._columns()
+        return notebook.table(tuple(table), [list(row) for row in zip(*table.values(), strict=True)])
+
+    def _columns(self) -> frames.Columns:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True)
-class RunFrame:
-    """Runs in columns: each has a value for each of `run_ids`, None where a run has none."""
+class RunFrame(_Table):
+    """Runs in columns: each has a value for each of `run_ids`, None where a run has none.
+
+    As a data frame with a row for each run, its id first.
+    """
 
     run_ids: tuple[str, ...]
     columns: Mapping[str, Sequence[Any]]
 
     def __len__(self) -> int:
         return len(self.run_ids)
-
-    def _repr_html_(self) -> str:
-        table = self._columns()
-        return notebook.table(tuple(table), [list(row) for row in zip(*table.values(), strict=True)])
-
-    def to_pandas(self) -> Any:
-        """A `pandas.DataFrame` with a row for each run, its id first."""
-        return frames.to_pandas(self._columns())
-
-    def to_polars(self) -> Any:
-        """A `polars.DataFrame` with a row for each run, its id first."""
-        return frames.to_polars(self._columns())
 
     def _columns(self) -> frames.Columns:
         return {"id": list(self.run_ids)} | {name: list(cells) for name, cells in self.columns.items()}
@@ -68,20 +80,8 @@ class RunGroup:
     metrics: Mapping[str, GroupMetric]
 
 
-class RunGroupList(list[RunGroup]):
+class RunGroupList(list[RunGroup], _Table):
     """Groups of runs; as a data frame with a row for each: its values, run_count, and metrics.loss.mean and so on."""
-
-    def _repr_html_(self) -> str:
-        table = self._columns()
-        return notebook.table(tuple(table), [list(row) for row in zip(*table.values(), strict=True)])
-
-    def to_pandas(self) -> Any:
-        """A `pandas.DataFrame`."""
-        return frames.to_pandas(self._columns())
-
-    def to_polars(self) -> Any:
-        """A `polars.DataFrame`."""
-        return frames.to_polars(self._columns())
 
     def _columns(self) -> frames.Columns:
         rows = [
