@@ -66,6 +66,21 @@ class Environment:
         )
 
 
+@strawberry.type(description="Somebody wants an attempt to end. Whoever trains hears of it and may go on.")
+class StopRequest:
+    requested_at: datetime = strawberry.field(description="When it was asked for.")
+    reason: str | None = strawberry.field(description="Why, as the person said it.")
+    row: strawberry.Private[attempts.StopRequest]
+
+    @classmethod
+    def from_row(cls, row: attempts.StopRequest) -> "StopRequest":
+        return cls(requested_at=row.requested_at, reason=row.reason, row=row)
+
+    @strawberry.field(description="Who asked for it.")
+    async def requested_by(self, info: Info) -> Account:
+        return await account(info, self.row.requested_by)
+
+
 @strawberry.type(description="The first start of a run, or a resumption.")
 class Attempt:
     number: int = strawberry.field(description="Counts from 1.")
@@ -73,6 +88,7 @@ class Attempt:
     started_at: datetime = strawberry.field(description="When the server heard of it.")
     heartbeat_at: datetime = strawberry.field(description="When the server last heard that it is alive.")
     finished_at: datetime | None = strawberry.field(description="When it ended; null while it is open.")
+    stop_request: StopRequest | None = strawberry.field(description="That it ends; null when nobody asked for it.")
     row: strawberry.Private[attempts.Attempt]
 
     @classmethod
@@ -83,6 +99,7 @@ class Attempt:
             started_at=row.started_at,
             heartbeat_at=row.heartbeat_at,
             finished_at=row.finished_at,
+            stop_request=None if row.stop_request is None else StopRequest.from_row(row.stop_request),
             row=row,
         )
 

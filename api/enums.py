@@ -222,6 +222,7 @@ def describe_all() -> None:
         RUN_CREATED="It was started, with its first params, tags and inputs.",
         ATTEMPT_STARTED="It was resumed.",
         STATUS_CHANGED="Its newest attempt ended, was lost, or came back.",
+        STOP_REQUESTED="Somebody wants its newest attempt to end.",
         PARAMS_LOGGED="It has new params.",
         TAGS_CHANGED="Its tags were changed.",
         INPUTS_LOGGED="It has new inputs.",

@@ -121,6 +121,9 @@ class LogMetricsPayload:
     writer_id: strawberry.ID = strawberry.field(description="The writer that stored them.")
     next_seq: Int64 = strawberry.field(description="The seq of the writer's next block.")
     points: int = strawberry.field(description="How many points the request had.")
+    stop_requested: bool = strawberry.field(
+        description="Whether somebody wants the attempt of the writer to end; the heartbeat says more."
+    )
 
 
 LogMetricsResult = Annotated[
@@ -149,6 +152,7 @@ class MetricMutation:
             writer_id=strawberry.ID(str(appended.writer_id)),
             next_seq=Int64(appended.next_seq),
             points=appended.points,
+            stop_requested=appended.stop_requested,
         )
 
 

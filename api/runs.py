@@ -9,7 +9,7 @@ import strawberry
 
 from api.accounts import Account, account
 from api.artifacts import Artifact, artifact_page
-from api.attempts import Attempt, Environment, EnvironmentInput, Source, SourceInput
+from api.attempts import Attempt, Environment, EnvironmentInput, Source, SourceInput, StopRequest
 from api.auth import mutation
 from api.columns import ColumnEncoding
 from api.connections import After, Before, Connection, First, Last, Window, page_both_ways
@@ -38,6 +38,7 @@ from db.series import XAxis
 TAG_CHANGES_MAX = 1_000
 FAILED_SHOWN_MAX = 500
 WAIT_S_MAX = 30
+REASON_BYTES_MAX = 4_096
 
 OrderBy = Annotated[
     list[RunOrder] | None,
@@ -127,6 +128,11 @@ class Run(Node):
     @strawberry.field(description="Its first start and each resumption, the first first.")
     async def attempts(self, info: Info) -> list[Attempt]:
         return [Attempt.from_row(row) for row in await info.context.loaders.attempts.load(self.row.id)]
+
+    @strawberry.field(description="That its newest attempt ends; null when nobody asked for it.")
+    async def stop_request(self, info: Info) -> StopRequest | None:
+        newest = (await info.context.loaders.attempts.load(self.row.id))[-1]
+        return None if newest.stop_request is None else StopRequest.from_row(newest.stop_request)
 
     @strawberry.field(description="The code that its newest attempt ran; null when its client told nothing.")
     async def source(self, info: Info) -> Source | None:
@@ -339,11 +345,33 @@ class HeartbeatInput:
 class HeartbeatPayload:
     run_id: strawberry.ID = strawberry.field(description="The run.")
     status: RunStatus = strawberry.field(description="Its state.")
+    stop_request: StopRequest | None = strawberry.field(
+        description="That its newest attempt ends; null when nobody asked for it."
+    )
 
 
 HeartbeatResult = Annotated[
     HeartbeatPayload | NotFound | Forbidden | Invalid | RunSealed | Unavailable,
     strawberry.union("HeartbeatResult", description="What heartbeat answers."),
+]
+
+
+@strawberry.input(description="A run that is to stop.")
+class RequestStopInput:
+    run_id: strawberry.ID = strawberry.field(description="The run; it has not ended.")
+    reason: str | None = strawberry.field(default=None, description="Why, 1 to 4,096 bytes of text.")
+
+
+@strawberry.type(description="Whoever trains will hear of it with what it logs next, or with its next heartbeat.")
+class RequestStopPayload:
+    run: Run = strawberry.field(description="The run.")
+    stop_request: StopRequest = strawberry.field(description="The request that stands: the first one of its attempt.")
+    requested: bool = strawberry.field(description="Whether it was made now; false when it was there before.")
+
+
+RequestStopResult = Annotated[
+    RequestStopPayload | NotFound | Forbidden | Invalid | RunSealed | Unavailable,
+    strawberry.union("RequestStopResult", description="What requestStop answers."),
 ]
 
 
@@ -398,8 +426,23 @@ class RunMutation:
         self, info: Info, input: Annotated[HeartbeatInput, strawberry.argument(description="The run.")]
     ) -> HeartbeatResult:
         run_id = ids.parse(input.run_id, "input.runId")
-        row = await runs.heartbeat(info.context.pool, info.context.scope, run_id)
-        return HeartbeatPayload(run_id=input.run_id, status=row.status)
+        row, stop = await runs.heartbeat(info.context.pool, info.context.scope, run_id)
+        return HeartbeatPayload(
+            run_id=input.run_id,
+            status=row.status,
+            stop_request=None if stop is None else StopRequest.from_row(stop),
+        )
+
+    @mutation("Ask whoever trains a run to stop. It is a request: the run ends when its process does so.")
+    async def request_stop(
+        self, info: Info, input: Annotated[RequestStopInput, strawberry.argument(description="The run, and why.")]
+    ) -> RequestStopResult:
+        run_id = ids.parse(input.run_id, "input.runId")
+        if input.reason == "":
+            raise errors.Invalid("input.reason is empty", path="input.reason", hint="leave it out")
+        reason = None if input.reason is None else texts.value(input.reason, "input.reason", REASON_BYTES_MAX)
+        run, stop, made = await runs.request_stop(info.context.pool, info.context.scope, run_id, reason)
+        return RequestStopPayload(run=Run.from_row(run), stop_request=StopRequest.from_row(stop), requested=made)
 
     @mutation("End a run: from now on what it recorded is fixed. Ending it again the same way changes nothing.")
     async def finish_run(

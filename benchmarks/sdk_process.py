@@ -57,16 +57,50 @@ def _timed(call: Callable[[int], None]) -> dict[str, float]:
     return {"p50": taken[CALLS // 2] / 1000, "p99": taken[CALLS * 99 // 100] / 1000}
 
 
-def loop(blocks: int) -> dict[str, list[float]]:
-    """Milliseconds of a step of some hashing, in turns without and with logging: the median of each block of steps."""
+def loop(blocks: str) -> dict[str, list[float]]:
+    """Steps in turns without and with logging; what is left in the spool at the end is of no interest."""
     run = runstone.start_run(experiment="loop")
-    given, work = metrics(KEYS), _work()
-    plain, logging = [], []
-    for _ in range(int(blocks)):
-        plain.append(_steps(work, None))
-        logging.append(_steps(work, lambda: run.log(given)))
+    given = metrics(KEYS)
+    taken = _blocks(int(blocks), lambda: run.log(given))
     run.finish(patience_s=0.0)
-    return {"plain": plain, "logging": logging}
+    return taken
+
+
+def nothing(blocks: str) -> dict[str, list[float]]:
+    """The same where nothing is logged in any of them: what there is besides, is noise."""
+    run = runstone.start_run(experiment="loop")
+    taken = _blocks(int(blocks), None)
+    run.finish(patience_s=0.0)
+    return taken
+
+
+def unplugged(blocks: str) -> dict[str, list[float]]:
+    """The same as `loop`, to an end at which all must be stored; `drained_s` is how long that took."""
+    run = runstone.start_run(experiment="loop")
+    given = metrics(KEYS)
+    taken = _blocks(int(blocks), lambda: run.log(given))
+    before = time.monotonic()
+    finished = run.finish()
+    wanted = int(blocks) * BLOCK_STEPS * KEYS
+    if finished.points != wanted:
+        raise SystemExit(f"{finished.points} points are stored of {wanted}")
+    return {**taken, "drained_s": [time.monotonic() - before]}
+
+
+def _blocks(count: int, log: Callable[[], None] | None) -> dict[str, list[float]]:
+    """Of each block when it began, in Unix seconds, and its median steps of either kind and `log` alone, in seconds.
+
+    The two kinds take turns step by step, because the speed of a machine changes within a tenth of a second.
+    """
+    work = _work()
+    blocks: dict[str, list[float]] = {"began": [], "plain": [], "logging": [], "log": []}
+    for _ in range(count):
+        blocks["began"].append(time.time())
+        plain, logging = zip(*[(_step(work, None), _step(work, log)) for _ in range(BLOCK_STEPS)], strict=True)
+        blocks["plain"].append(median(step for step, _ in plain))
+        blocks["logging"].append(median(step for step, _ in logging))
+        blocks["log"].append(median(logged for _, logged in logging))
+    return blocks
 
 
 def _work() -> Callable[[], object]:
@@ -78,15 +112,15 @@ def _work() -> Callable[[], object]:
     return lambda: sha256(data)
 
 
-def _steps(work: Callable[[], object], log: Callable[[], None] | None) -> float:
-    taken = []
-    for _ in range(BLOCK_STEPS):
-        start = time.perf_counter()
-        work()
-        if log is not None:
-            log()
-        taken.append(time.perf_counter() - start)
-    return median(taken) * 1000
+def _step(work: Callable[[], object], log: Callable[[], None] | None) -> tuple[float, float]:
+    """Seconds of the step, and of those the ones of its `log`."""
+    start = time.perf_counter()
+    work()
+    worked = time.perf_counter()
+    if log is not None:
+        log()
+    end = time.perf_counter()
+    return end - start, end - worked
 
 
 def upload(folder: str) -> dict[str, float]:
@@ -116,7 +150,14 @@ def script(path: str) -> int:
     return run.finish().points
 
 
-MEASURES: Final[dict[str, Callable[..., Any]]] = {"calls": calls, "loop": loop, "upload": upload, "script": script}
+MEASURES: Final[dict[str, Callable[..., Any]]] = {
+    "calls": calls,
+    "loop": loop,
+    "nothing": nothing,
+    "unplugged": unplugged,
+    "upload": upload,
+    "script": script,
+}
 
 
 def main(what: str, given: Sequence[str]) -> None:

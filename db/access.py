@@ -35,6 +35,7 @@ class Action(StrEnum):
     START = "start a run"
     APPEND = "append to this run"
     ANNOTATE = "annotate this run"
+    STOP = "stop this run"
     DECLARE = "declare the goal of a metric"
     SAVE_VIEW = "save a view"
     DELETE_VIEW = "delete this view"

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import orjson
 
 from db import texts
@@ -29,6 +30,22 @@ class RunStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class StopRequest:
+    """Somebody wants an attempt to end, and perhaps says why."""
+
+    requested_by: UUID
+    requested_at: datetime
+    reason: str | None
+
+
+def stop_request(row: asyncpg.Record) -> StopRequest | None:
+    """That of an attempt's row, if there is one."""
+    if row["stop_requested_at"] is None:
+        return None
+    return StopRequest(row["stop_requested_by"], row["stop_requested_at"], row["stop_reason"])
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """A row of `attempt`: the first start or a resumption."""
 
@@ -39,6 +56,7 @@ class Attempt:
     started_at: datetime
     heartbeat_at: datetime
     finished_at: datetime | None
+    stop_request: StopRequest | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +115,8 @@ async def open(
 
 OF_RUNS = """
     select attempt.run_id, attempt.number, attempt.status, attempt.started_by, attempt.started_at,
-        attempt.heartbeat_at, attempt.finished_at
+        attempt.heartbeat_at, attempt.finished_at, attempt.stop_requested_at, attempt.stop_requested_by,
+        attempt.stop_reason
     from attempt
     join run on run.id = attempt.run_id
     where attempt.run_id = any($1::uuid[]) and is_visible(run.project_id, run.created_by, $2, $3, $4)
@@ -109,8 +128,21 @@ async def of_runs(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> dict[UUI
     """The attempts of each run, the first first."""
     found: dict[UUID, list[Attempt]] = {run_id: [] for run_id in run_ids}
     for row in await conn.fetch(OF_RUNS, run_ids, *scope.sight):
-        found[row["run_id"]].append(Attempt(**{**row, "status": RunStatus(row["status"])}))
+        found[row["run_id"]].append(_attempt(row))
     return found
+
+
+def _attempt(row: asyncpg.Record) -> Attempt:
+    return Attempt(
+        run_id=row["run_id"],
+        number=row["number"],
+        status=RunStatus(row["status"]),
+        started_by=row["started_by"],
+        started_at=row["started_at"],
+        heartbeat_at=row["heartbeat_at"],
+        finished_at=row["finished_at"],
+        stop_request=stop_request(row),
+    )
 
 
 SOURCES = """

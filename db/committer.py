@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum, auto
 from itertools import accumulate, chain
 from typing import Final
 from uuid import UUID
+
+import asyncpg
 
 from db.blocks import Batch
 from db.groups import Bounds, Groups, open_groups
@@ -35,18 +38,29 @@ async def open_committer(
             yield Committer(pool, groups)
 
 
+class Outcome(Enum):
+    """What became of a batch.
+
+    NOT_NEXT: the writer's next block is not the batch's first, or the writer is another run's, or its attempt has
+    ended; nothing was stored. STORED_TO_STOP: somebody wants the writer's attempt to end.
+    """
+
+    NOT_NEXT = auto()
+    STORED = auto()
+    STORED_TO_STOP = auto()
+
+
 class Committer:
     """Stores batches in groups, one group at a time."""
 
-    def __init__(self, pool: Pool, groups: Groups[Batch, bool]) -> None:
+    def __init__(self, pool: Pool, groups: Groups[Batch, Outcome]) -> None:
         self._pool = pool
         self._groups = groups
 
-    async def append(self, batch: Batch) -> bool:
-        """Whether the batch was stored now; it is durable when this returns True.
+    async def append(self, batch: Batch) -> Outcome:
+        """What became of the batch; it is durable when this says that it is stored.
 
-        False when the writer's next block is not the batch's first, or the writer is another run's, or its attempt
-        has ended. Raises `CheckViolationError` by the name `run_keys_max` when the run would have too many keys, and
+        Raises `CheckViolationError` by the name `run_keys_max` when the run would have too many keys, and
         `Unavailable` when too much waits already, or when the database does not answer: then the batch may have been
         stored, and sending it again is safe.
         """
@@ -71,13 +85,15 @@ class _Desk:
         self._writers: Memory[UUID, bool] = Memory(ADMITTED_MAX)
         self._admitted: Memory[tuple[UUID, int], bool] = Memory(ADMITTED_MAX)
 
-    async def store(self, conn: Connection, group: list[Batch]) -> list[bool]:
-        """Which batches are stored now."""
+    async def store(self, conn: Connection, group: list[Batch]) -> list[Outcome]:
+        """What becomes of each batch."""
         lines = _lines(group)
         accepted = await _append(conn, lines, self._news(lines))
-        stored = {id(batch) for line in lines if line[0].writer_id in accepted for batch in line}
+        stored = {
+            id(batch): accepted[line[0].writer_id] for line in lines if line[0].writer_id in accepted for batch in line
+        }
         self._learn([batch for batch in group if id(batch) in stored])
-        return [id(batch) in stored for batch in group]
+        return [stored.get(id(batch), Outcome.NOT_NEXT) for batch in group]
 
     def _news(self, lines: list[list[Batch]]) -> _News:
         opening = [line[0] for line in lines if line[0].first_seq == 0 and self._writers.get(line[0].writer_id) is None]
@@ -118,13 +134,13 @@ def _lines(group: list[Batch]) -> list[list[Batch]]:
 # Columns are taken from their arrays by place, since a join would compare each batch with each.
 APPEND = """
     with standing as materialized (
-        select id, run_id, attempt, next_seq, ended_at
+        select id, run_id, attempt, next_seq, ended_at, stop_requested
         from writer
         where id = any ($1::uuid[])
         order by id
         for no key update
     ), accepted as materialized (
-        select id, run_id, attempt, place
+        select id, run_id, attempt, stop_requested, place
         from (select standing.*, array_position($1::uuid[], id) as place from standing) as placed
         where run_id = ($2::uuid[])[place] and next_seq = ($3::bigint[])[place] and ended_at is null
     ), stored as (
@@ -134,7 +150,7 @@ APPEND = """
         from accepted
         cross join lateral generate_series(($4::integer[])[place], ($5::integer[])[place]) as at
     )
-    select id from accepted
+    select id, stop_requested from accepted
 """
 
 
@@ -143,7 +159,7 @@ APPEND = """
 # asks of `open` makes it so.
 ADMIT_AND_APPEND = """
     with open as materialized (
-        select attempt.run_id, attempt.number
+        select attempt.run_id, attempt.number, attempt.stop_requested_at is not null as stop_requested
         from run
         join attempt on attempt.run_id = run.id and attempt.number = run.attempt
         where run.id = any ($14::uuid[] || $17::uuid[]) and attempt.finished_at is null
@@ -157,25 +173,25 @@ ADMIT_AND_APPEND = """
         order by given.run_id, given.keyset_id
         on conflict (run_id, keyset_id) do nothing
     ), opened as (
-        insert into writer (id, run_id, attempt, opened_by)
-        select given.id, open.run_id, open.number, given.opened_by
+        insert into writer (id, run_id, attempt, opened_by, stop_requested)
+        select given.id, open.run_id, open.number, given.opened_by, open.stop_requested
         from unnest($16::uuid[], $17::uuid[], $18::uuid[]) as given (id, run_id, opened_by)
         join open on open.run_id = given.run_id
         order by given.id
         on conflict (id) do nothing
-        returning id, run_id, attempt
+        returning id, run_id, attempt, stop_requested
     ), standing as materialized (
-        select id, run_id, attempt, next_seq, ended_at
+        select id, run_id, attempt, next_seq, ended_at, stop_requested
         from writer
         where id = any ($1::uuid[]) and (select count(*) from open) is not null
         order by id
         for no key update
     ), accepted as materialized (
-        select id, run_id, attempt, place
+        select id, run_id, attempt, stop_requested, place
         from (select standing.*, array_position($1::uuid[], id) as place from standing) as placed
         where run_id = ($2::uuid[])[place] and next_seq = ($3::bigint[])[place] and ended_at is null
         union all
-        select id, run_id, attempt, array_position($1::uuid[], id) from opened
+        select id, run_id, attempt, stop_requested, array_position($1::uuid[], id) from opened
     ), stored as (
         insert into block (run_id, writer_id, seq, keyset_id, attempt, n, first_ms, steps, times, vals, sha256)
         select run_id, id, ($6::bigint[])[at], ($7::bigint[])[at], attempt, ($8::integer[])[at], ($9::bigint[])[at],
@@ -183,12 +199,12 @@ ADMIT_AND_APPEND = """
         from accepted
         cross join lateral generate_series(($4::integer[])[place], ($5::integer[])[place]) as at
     )
-    select id from accepted
+    select id, stop_requested from accepted
 """
 
 
-async def _append(conn: Connection, lines: list[list[Batch]], news: _News) -> set[UUID]:
-    """Store what fits the writers' cursors, in one statement and so in one commit; the writers it fitted."""
+async def _append(conn: Connection, lines: list[list[Batch]], news: _News) -> dict[UUID, Outcome]:
+    """Store what fits the writers' cursors, in one statement and so in one commit; what became of those it fitted."""
     firsts = [line[0] for line in lines]
     blocks = [block for line in lines for batch in line for block in batch.blocks]
     ends = list(accumulate(sum(len(batch.blocks) for batch in line) for line in lines))
@@ -208,7 +224,7 @@ async def _append(conn: Connection, lines: list[list[Batch]], news: _News) -> se
         [block.sha256 for block in blocks],
     ]
     if not news:
-        return {row[0] for row in await conn.fetch(APPEND, *columns)}
+        return _outcomes(await conn.fetch(APPEND, *columns))
     rows = await conn.fetch(
         ADMIT_AND_APPEND,
         *columns,
@@ -218,4 +234,8 @@ async def _append(conn: Connection, lines: list[list[Batch]], news: _News) -> se
         [batch.run_id for batch in news.opening],
         [batch.account_id for batch in news.opening],
     )
-    return {row[0] for row in rows}
+    return _outcomes(rows)
+
+
+def _outcomes(rows: list[asyncpg.Record]) -> dict[UUID, Outcome]:
+    return {row[0]: Outcome.STORED_TO_STOP if row[1] else Outcome.STORED for row in rows}

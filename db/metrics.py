@@ -13,7 +13,7 @@ import numpy as np
 from db import access, chunks, ids, runs, texts
 from db.access import Action, Scope
 from db.blocks import Batch, Block, content_sha256, keys_sha256
-from db.committer import Committer, open_committer
+from db.committer import Committer, Outcome, open_committer
 from db.errors import Invalid, NotFound, RunSealed, SeqConflict, Unavailable
 from db.groups import Bounds, Groups, open_groups
 from db.memory import Memory
@@ -53,12 +53,13 @@ class Point:
 
 @dataclass(slots=True)
 class Appended:
-    """What was acknowledged: the writer's next block has the seq `next_seq`."""
+    """What was acknowledged: the writer's next block has the seq `next_seq`, and its attempt is to stop or is not."""
 
     run_id: UUID
     writer_id: UUID
     next_seq: int
     points: int
+    stop_requested: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +158,15 @@ class Recorder:
         await self._require_append(scope, run_id)
         if not given:
             standing = await _standing(self._pool, run_id, writer_id)
-            return Appended(run_id, writer_id, standing.next_seq, 0)
+            return Appended(run_id, writer_id, standing.next_seq, 0, standing.stop_requested)
         points = _count(given)
         blocks = []
         for index, columns in enumerate(given):
             keyset = await self._keyset(columns.keys, f"input.blocks[{index}].keys")
             blocks.append(_checked(columns, keyset, f"input.blocks[{index}]"))
-        next_seq = await self._store(Batch(run_id, writer_id, scope.account_id, tuple(blocks)))
+        next_seq, stop_requested = await self._store(Batch(run_id, writer_id, scope.account_id, tuple(blocks)))
         self._on_stored(run_id)
-        return Appended(run_id, writer_id, next_seq, points)
+        return Appended(run_id, writer_id, next_seq, points, stop_requested)
 
     async def log(self, scope: Scope, run_id: UUID, points: Sequence[Point]) -> Appended:
         """Store the points under a writer of ours; sent again, they are stored again.
@@ -201,21 +202,22 @@ class Recorder:
         _check_keys(keys, path)
         return await self._keysets.find(keys, lambda: _keyset(self._pool, keys), weight=len(keys))
 
-    async def _store(self, batch: Batch) -> int:
-        """The writer's next seq, when the whole batch is stored."""
+    async def _store(self, batch: Batch) -> tuple[int, bool]:
+        """The writer's next seq, and whether its attempt is to stop, when the whole batch is stored."""
         rest: Batch | None = batch
         for _ in range(TRIES_MAX):
             assert rest is not None
-            if await self._append(rest):
-                return rest.next_seq
+            outcome = await self._append(rest)
+            if outcome is not Outcome.NOT_NEXT:
+                return rest.next_seq, outcome is Outcome.STORED_TO_STOP
             standing = await _standing(self._pool, batch.run_id, batch.writer_id)
             rest = await _missing(self._pool, batch, standing)
             if rest is None:
-                return standing.next_seq
+                return standing.next_seq, standing.stop_requested
         raise Unavailable("other senders use the same writer", hint="send the same batch again; it is stored once")
 
-    async def _append(self, batch: Batch) -> bool:
-        """Whether the batch was stored now. Raises `Invalid` when the run would have too many keys."""
+    async def _append(self, batch: Batch) -> Outcome:
+        """What became of the batch. Raises `Invalid` when the run would have too many keys."""
         try:
             return await self._committer.append(batch)
         except asyncpg.CheckViolationError as error:
@@ -406,11 +408,13 @@ class _Standing:
     attempt: int
     status: str
     ended: bool
+    stop_requested: bool
 
 
 STANDING = """
     select writer.run_id as writer_run_id, coalesce(writer.next_seq, 0) as next_seq,
-        attempt.number as attempt, attempt.status, attempt.finished_at is not null as ended
+        attempt.number as attempt, attempt.status, attempt.finished_at is not null as ended,
+        attempt.stop_requested_at is not null as stop_requested
     from run
     left join writer on writer.id = $2
     join attempt on attempt.run_id = run.id

@@ -13,9 +13,9 @@ import orjson
 
 from db import access, attempts, conditions, experiments, filters, finding, params, projects
 from db.access import Action, Scope
-from db.attempts import Environment, RunStatus, Source
+from db.attempts import Environment, RunStatus, Source, StopRequest
 from db.conditions import NEWEST_FIRST, All, Area, Attribute, Condition, Field, OneOf, Order
-from db.errors import Conflict, Invalid, NotFound, RunSealed
+from db.errors import Conflict, Invalid, NotFound, RunSealed, Unavailable
 from db.filters import Position, Span
 from db.params import Param
 from db.pool import Conn, Connection, Pool
@@ -375,17 +375,48 @@ HEARTBEAT = """
     where run.id = $1 and is_visible(run.project_id, run.created_by, $2, $3, $4)
         and attempt.run_id = run.id and attempt.number = run.attempt and attempt.finished_at is null
     returning run.id, run.project_id, run.experiment_id, run.parent_id, run.name, attempt.status, run.attempt,
-        run.created_by, run.created_at, run.started_at, run.finished_at, run.group_name, run.ancestor_ids
+        run.created_by, run.created_at, run.started_at, run.finished_at, run.group_name, run.ancestor_ids,
+        attempt.stop_requested_at, attempt.stop_requested_by, attempt.stop_reason
 """
 
 
-async def heartbeat(pool: Pool, scope: Scope, run_id: UUID) -> Run:
-    """Note that the run is alive; a lost one is running again. Raises `NotFound`, `Forbidden`, `RunSealed`."""
+async def heartbeat(pool: Pool, scope: Scope, run_id: UUID) -> tuple[Run, StopRequest | None]:
+    """Note that the run is alive, and hear whether it is to stop; a lost one is running again.
+
+    Raises `NotFound`, `Forbidden`, `RunSealed`.
+    """
     row = await pool.fetchrow(HEARTBEAT, run_id, *scope.reach)
     if row is not None:
-        return _run(row)
+        return _run(row), attempts.stop_request(row)
     run = await get(pool, scope, Action.APPEND, run_id)
     raise RunSealed(f"run {run_id} has ended", status=run.status, path="input.runId")
+
+
+REQUEST_STOP = """
+    update attempt
+    set stop_requested_at = now(), stop_requested_by = $2, stop_reason = $3
+    from run
+    where run.id = $1 and attempt.run_id = run.id and attempt.number = run.attempt
+        and attempt.finished_at is null and attempt.stop_requested_at is null
+    returning attempt.stop_requested_at, attempt.stop_requested_by, attempt.stop_reason
+"""
+
+
+async def request_stop(pool: Pool, scope: Scope, run_id: UUID, reason: str | None) -> tuple[Run, StopRequest, bool]:
+    """The run, the request that its newest attempt ends, and whether it was made now: the first one stands.
+
+    Raises `NotFound`, `Forbidden`, `RunSealed` when the run has ended, `Unavailable` while it is being resumed.
+    """
+    run = await get(pool, scope, Action.STOP, run_id)
+    row = await pool.fetchrow(REQUEST_STOP, run_id, scope.account_id, reason)
+    if row is not None and (made := attempts.stop_request(row)) is not None:
+        return run, made, True
+    newest = (await attempts.of_runs(pool, scope, [run_id]))[run_id][-1]
+    if newest.finished_at is not None:
+        raise RunSealed(f"run {run_id} has ended: it is {newest.status}", status=newest.status, path="input.runId")
+    if newest.stop_request is None:
+        raise Unavailable(f"run {run_id} is being resumed", hint="ask again")
+    return run, newest.stop_request, False
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,14 +221,15 @@ def _watch_appends(points: Failpoints) -> None:
     """The moment when a row is in the spool and `log` has not returned."""
     from runstone.spool import Spool
 
-    append = Spool.append_row
+    append = Spool.append_body
 
-    def append_watched(self: Spool, *given: Any) -> bool:
-        is_taken = append(self, *given)
-        points.take(SDK_APPENDED)
+    def append_watched(self: Spool, body: bytes, count: int) -> bool:
+        is_taken = append(self, body, count)
+        if count:
+            points.take(SDK_APPENDED)
         return is_taken
 
-    setattr(Spool, "append_row", append_watched)  # noqa: B010  # a method is replaced
+    setattr(Spool, "append_body", append_watched)  # noqa: B010  # a method is replaced
 
 
 def _watch_answers(points: Failpoints) -> None:

@@ -15,15 +15,19 @@ if TYPE_CHECKING:
         download,
         execute,
         export,
+        group_runs,
         init,
         log,
+        request_stop,
         run,
+        run_frame,
         runs,
         series,
         set_metric_goal,
         start_run,
     )
     from runstone.client import Client
+    from runstone.columns import GroupMetric, RunFrame, RunGroup, RunGroupList
     from runstone.errors import (
         ArtifactConflict,
         BadRequest,
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
         RunstoneError,
         SeqConflict,
         SlowConsumer,
+        StopRequested,
         TimedOut,
         Unauthenticated,
         Unavailable,
@@ -93,6 +98,7 @@ __all__ = [
     "ExportedFile",
     "Finished",
     "Forbidden",
+    "GroupMetric",
     "Incomplete",
     "Internal",
     "Invalid",
@@ -106,6 +112,9 @@ __all__ = [
     "QuotaExceeded",
     "RateLimited",
     "Run",
+    "RunFrame",
+    "RunGroup",
+    "RunGroupList",
     "RunList",
     "RunRecord",
     "RunSealed",
@@ -116,6 +125,7 @@ __all__ = [
     "SeriesList",
     "SlowConsumer",
     "Source",
+    "StopRequested",
     "TimedOut",
     "Unauthenticated",
     "Unavailable",
@@ -127,9 +137,12 @@ __all__ = [
     "download",
     "execute",
     "export",
+    "group_runs",
     "init",
     "log",
+    "request_stop",
     "run",
+    "run_frame",
     "runs",
     "series",
     "set_metric_goal",
@@ -137,7 +150,7 @@ __all__ = [
 ]
 
 # Importing this package costs a training script nothing: each part is loaded when it is first used.
-_PARTS = ("errors", "records", "background", "client", "live", "uploads", "exports", "frames")
+_PARTS = ("errors", "records", "background", "client", "live", "uploads", "exports", "frames", "columns")
 
 
 def __getattr__(name: str) -> object:

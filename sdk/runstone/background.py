@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from runstone import sync as spools
 from runstone.client import Client
+from runstone.columns import RunFrame, RunGroupList
 from runstone.config import Config, Spooling
 from runstone.errors import NotFound, RunstoneError
 from runstone.exports import Export
@@ -255,6 +256,48 @@ def runs(
     return RunList(found, lambda listed: _background.run(lambda client: client._columns(listed)))
 
 
+def run_frame(
+    names: Sequence[str],
+    project: str | None = None,
+    experiment: str | None = None,
+    statuses: Sequence[str] | None = None,
+    limit: int = 1000,
+    *,
+    where: str | None = None,
+    order_by: str | Sequence[str] = (),
+) -> RunFrame:
+    """Runs, chosen and ordered as in `runs`, in columns: for tables of many runs, of which only these are fetched.
+
+    A column is named params.lr, metrics.loss (its last value), min(metrics.loss), tags.team, source.commit, or by an
+    attribute such as name, status or createdAt. Raises `Invalid`.
+    """
+    return _background.run(
+        lambda client: client.run_frame(names, project, experiment, statuses, limit, where=where, order_by=order_by)
+    )
+
+
+def group_runs(
+    by: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    project: str | None = None,
+    experiment: str | None = None,
+    statuses: Sequence[str] | None = None,
+    *,
+    all_params_but: Sequence[str] | None = None,
+    where: str | None = None,
+) -> RunGroupList:
+    """Runs, chosen as in `runs`, in groups that have the same values, and metrics over each: the mean over seeds.
+
+    Grouped `by` columns as in `run_frame`, or by all params but some, such as ["seed"]; `metrics` are metrics.loss (its
+    last value), min(metrics.loss) and so on. At most 10,000 runs. Raises `Invalid`.
+    """
+    return _background.run(
+        lambda client: client.group_runs(
+            by, metrics, project, experiment, statuses, all_params_but=all_params_but, where=where
+        )
+    )
+
+
 def run(run_id: str) -> RunRecord:
     """All that a run recorded, except the points of its series. Raises `NotFound`."""
     return _background.run(lambda client: client.run(run_id))
@@ -271,6 +314,15 @@ def set_metric_goal(key: str, goal: str | None, project: str = "default") -> Non
     Raises `NotFound`, `Forbidden`, `Invalid`.
     """
     _background.run(lambda client: client.set_metric_goal(key, goal, project))
+
+
+def request_stop(run_id: str, reason: str | None = None) -> bool:
+    """Ask whoever trains the run to stop; False when that was asked before. What it does is up to its program.
+
+    It hears of it with what it logs next, or with its next heartbeat. Raises `NotFound`, `Forbidden`, `Invalid`, and
+    `RunSealed` when the run has ended.
+    """
+    return _background.run(lambda client: client.request_stop(run_id, reason))
 
 
 def download(run_id: str, path: str | None = None, to: str | os.PathLike[str] = ".") -> Path:

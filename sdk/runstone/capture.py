@@ -249,7 +249,15 @@ def _packages() -> list[dict[str, str]]:
 
     found: dict[str, str] = {}
     for distribution in importlib.metadata.distributions():
-        name = distribution.metadata["Name"]
+        headers = _headers(distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or "")
+        name = headers.get("Name")
         if name and name not in found:  # the first on the path is the one that is imported
-            found[name] = distribution.version or ""
+            found[name] = headers.get("Version", "")
     return [{"name": name, "version": found[name]} for name in sorted(found, key=str.lower)]
+
+
+def _headers(metadata: str) -> dict[str, str]:
+    """The fields of one line each; `distribution.metadata` would parse all of a long text, 3 ms for each package."""
+    head = metadata.partition("\n\n")[0]
+    lines = (line.partition(": ") for line in head.splitlines())
+    return {name: value.strip() for name, _, value in reversed(list(lines))}

@@ -23,6 +23,7 @@ RUN_COMMANDS: Final = {
     "show": "Show all that a run recorded",
     "compare": "Put runs side by side",
     "download": "Bring files of a run to this machine",
+    "stop": "Ask whoever trains a run to stop",
     "sync": "Send what runs left on this machine while no server was there",
     "export": "Write runs as Parquet files for pandas, Polars, DuckDB and others",
 }
@@ -63,6 +64,7 @@ def _run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
             "show": _show,
             "compare": _compare,
             "download": _download,
+            "stop": _stop,
             "sync": _sync,
             "export": _export,
         }
@@ -99,6 +101,13 @@ def _download(asked: argparse.Namespace) -> None:
     import runstone
 
     show(str(runstone.download(asked.run, asked.path, asked.to)))
+
+
+def _stop(asked: argparse.Namespace) -> None:
+    import runstone
+
+    is_new = runstone.request_stop(asked.run, asked.reason)
+    show(f"run {asked.run} {'is' if is_new else 'was already'} asked to stop")
 
 
 def _sync(asked: argparse.Namespace) -> int:
@@ -190,6 +199,12 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument("run", metavar="RUN", help="the id of a run")
     download.add_argument("path", metavar="PATH", nargs="?", help="a file or folder of the run (all)")
     download.add_argument("--to", metavar="DIR", default=".", help="the folder to put them in (here)")
+
+    stop = commands.add_parser(
+        "stop", description=f"{RUN_COMMANDS['stop']}. It hears of it within 30 seconds; what it does is up to it."
+    )
+    stop.add_argument("run", metavar="RUN", help="the id of a run")
+    stop.add_argument("--reason", metavar="TEXT", help="why; the run shows it")
 
     sync = commands.add_parser("sync", description=RUN_COMMANDS["sync"])
     sync.add_argument("runs", metavar="RUN", nargs="*", help="the ids of runs (all)")

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from runstone import downloads, exports, frames, live, records, system
+from runstone import columns, downloads, exports, frames, live, records, system
+from runstone.columns import RunFrame, RunGroupList
 from runstone.config import Config
 from runstone.errors import NotFound, RunstoneError
 from runstone.exports import Export
@@ -167,7 +168,7 @@ class Client:
         order_by: str | Sequence[str],
     ) -> list[RunSummary]:
         select = {**await self._selected(project, experiment, statuses), "where": where}
-        order = [{"text": text} for text in ([order_by] if isinstance(order_by, str) else order_by)] or None
+        order = _orders(order_by)
         found: list[RunSummary] = []
         after = None
         while len(found) < limit:
@@ -179,6 +180,44 @@ class Client:
             if not page["pageInfo"]["hasNextPage"]:
                 break
         return found
+
+    async def run_frame(
+        self,
+        names: Sequence[str],
+        project: str | None = None,
+        experiment: str | None = None,
+        statuses: Sequence[str] | None = None,
+        limit: int = 1000,
+        *,
+        where: str | None = None,
+        order_by: str | Sequence[str] = (),
+    ) -> RunFrame:
+        """Runs, chosen and ordered as in `runs`, in columns: for tables of many runs, of which only these are fetched.
+
+        A column is named params.lr, metrics.loss (its last value), min(metrics.loss), tags.team, source.commit, or by
+        an attribute such as name, status or createdAt. Raises `Invalid`.
+        """
+        select = {**await self._selected(project, experiment, statuses), "where": where}
+        return await columns.frame(self._transport, names, select, _orders(order_by), limit)
+
+    async def group_runs(
+        self,
+        by: Sequence[str] = (),
+        metrics: Sequence[str] = (),
+        project: str | None = None,
+        experiment: str | None = None,
+        statuses: Sequence[str] | None = None,
+        *,
+        all_params_but: Sequence[str] | None = None,
+        where: str | None = None,
+    ) -> RunGroupList:
+        """Runs, chosen as in `runs`, in groups that have the same values, and metrics over each: the mean over seeds.
+
+        Grouped `by` columns as in `run_frame`, or by all params but some, such as ["seed"]; `metrics` are
+        metrics.loss (its last value), min(metrics.loss) and so on. At most 10,000 runs. Raises `Invalid`.
+        """
+        select = {**await self._selected(project, experiment, statuses), "where": where}
+        return await columns.groups(self._transport, by, metrics, all_params_but, select)
 
     async def _columns(self, listed: Sequence[RunSummary]) -> frames.Columns:
         """What the runs recorded, for a data frame."""
@@ -266,6 +305,15 @@ class Client:
         asked = {"key": key, "goal": goal, "projectName": project}
         await self._transport.mutate("SetMetricGoal", {"input": asked})
 
+    async def request_stop(self, run_id: str, reason: str | None = None) -> bool:
+        """Ask whoever trains the run to stop; False when that was asked before. What it does is up to its program.
+
+        It hears of it with what it logs next, or with its next heartbeat. Raises `NotFound`, `Forbidden`, `Invalid`,
+        and `RunSealed` when the run has ended.
+        """
+        asked = {"runId": run_id, "reason": reason}
+        return bool((await self._transport.mutate("RequestStop", {"input": asked}))["requested"])
+
     async def download(self, run_id: str, path: str | None = None, to: str | os.PathLike[str] = ".") -> Path:
         """The file `path` of the run, or all files under it, in the folder `to`; where it is then.
 
@@ -322,3 +370,7 @@ class Client:
         await asyncio.to_thread(exports.checked, Path(to))
         started = await self.start_export(project, experiment, statuses, run_ids, tables, where=where)
         return await exports.download(self._transport, await exports.follow(self._transport, started), to)
+
+
+def _orders(order_by: str | Sequence[str]) -> list[dict[str, str]] | None:
+    return [{"text": text} for text in ([order_by] if isinstance(order_by, str) else order_by)] or None

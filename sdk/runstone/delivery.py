@@ -36,6 +36,8 @@ class Delivery:
         self.run_id = run_id
         self.folder = folder
         self.problems: list[str] = []
+        self.is_to_stop = False  # whether somebody asked for it
+        self.stop_reason: str | None = None
         self.uploader = Uploader(transport, run_id, self._note_progress)
         self._transport = transport
         self._main = main
@@ -46,6 +48,7 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._progress_at = self._loop.time()
         self._is_hurried = False
+        self._is_stop_told = False
         self._tasks: list[asyncio.Task[None]] = []
         if main is not None:
             self._add(main, beats=True)
@@ -160,7 +163,7 @@ class Delivery:
         What others left comes before the attempt of this process, whatever the clock said.
         """
         if self._main is not None and sender.outbox is self._main:
-            elders = [other for other in self._senders.values() if other is not sender and not other.outbox.parent]
+            elders = [other for other in self._senders.values() if self._is_elder(other.outbox)]
             return all(other.is_drained and other.outbox.ending is None for other in elders)
         began_ms = sender.outbox.started_ms
         return all(
@@ -194,6 +197,24 @@ class Delivery:
                 self._begin_upload(sender.outbox, upload_id, content)
         self._news.set()
 
+    def asked_to_stop(self, sender: Sender) -> None:
+        """Note it, and ask why at once; what an earlier process left belongs to an attempt that is not this one."""
+        if self._main is None or self.is_to_stop or self._is_elder(sender.outbox):
+            return
+        self.is_to_stop = True
+        self._senders[self._main.name].beat_now()
+
+    def told_why(self, reason: str | None) -> None:
+        """Note it, and say it once."""
+        if self._main is not None and not self._is_stop_told:
+            self.is_to_stop = self._is_stop_told = True
+            self.stop_reason = reason
+            log.warning("run %s was asked to stop%s", self.run_id, f": {reason}" if reason else "")
+
+    def _is_elder(self, outbox: Outbox) -> bool:
+        """Whether the spool is one that an earlier process left."""
+        return outbox is not self._main and not outbox.parent
+
     def expect(self, upload_id: str, upload: Upload) -> None:
         """Somebody waits for this upload, which begins when its record is reached; from any thread."""
         self._awaited[upload_id] = upload
@@ -211,6 +232,8 @@ class Delivery:
         else:
             outbox.upload_ended(upload_id)
         self._note_progress()
+        if self._is_hurried:  # the end of the run may have waited for this
+            self.hurry()
 
     def _note_progress(self) -> None:
         self._progress_at = self._loop.time()

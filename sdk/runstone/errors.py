@@ -54,6 +54,13 @@ class BadRequest(RunstoneError):
     code = "BAD_REQUEST"
 
 
+class StopRequested(RunstoneError):
+    """Somebody asked for the run to stop; raised by `run.stop_if_requested()` only. `reason` is theirs, if given."""
+
+    code = "STOP_REQUESTED"
+    reason: str | None = None
+
+
 class Unauthenticated(RunstoneError):
     """No token, or one that is unknown, expired or revoked."""
 

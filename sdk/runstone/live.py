@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import time_ns
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, Self, TypeAlias, TypeVar
 from weakref import WeakSet
@@ -22,10 +23,10 @@ from runstone import capture, datasets, files, models, notebook, sync, values
 from runstone.batches import POINTS_PER_REQUEST
 from runstone.config import Spooling
 from runstone.delivery import Delivery
-from runstone.errors import Incomplete, Invalid, ParamConflict, RunSealed, RunstoneError
+from runstone.errors import Incomplete, Invalid, ParamConflict, RunSealed, RunstoneError, StopRequested
 from runstone.files import LocalFile
 from runstone.outbox import Outbox
-from runstone.spool import Spool, is_alive
+from runstone.spool import ROWS, RowForm, Spool, is_alive, row_form
 from runstone.system import Monitor
 from runstone.transport import Transport
 from runstone.uploads import Upload
@@ -77,14 +78,15 @@ class _Writing:
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._spool = spool
-        self._append_row: Callable[[tuple[str, ...], int, int, list[float]], bool] = spool.append_row
+        self._append: Callable[[bytes, int], bool] = spool.append_body
         self._outbox = Outbox(spool.folder, spool)
         self._delivery = Delivery(transport, run_id, spool.folder.parent, self._outbox)
         self._syncing = asyncio.create_task(spool.keep_synced())
         self._params = {param["key"]: param for param in params}
-        self._known_keys: set[tuple[str, ...]] = set()
+        self._forms: dict[tuple[str, ...], RowForm] = {}  # of keys that are checked
         self._next_step = 0
         self._closed = False
+        self._is_stopping = False  # whether the program knows that it was asked to
         self._forked = False
         self._outcome: Finished | None = None
         self._monitor: Monitor | None = None
@@ -110,6 +112,25 @@ class _Writing:
         started = self._delivery.started
         return started["attempt"] if started else None
 
+    @property
+    def stop_requested(self) -> bool:
+        """Whether somebody asked for this run to stop, as far as this process has heard; costs no request.
+
+        Once it was True, the run ends as KILLED, unless `finish` is told otherwise. In a forked child it stays False.
+        """
+        if not self._delivery.is_to_stop:
+            return False
+        self._is_stopping = True
+        return True
+
+    def stop_if_requested(self) -> None:
+        """Raise `StopRequested` when somebody asked for this run to stop; it ends a `with run:` block as KILLED."""
+        if self.stop_requested:
+            reason = self._delivery.stop_reason
+            error = StopRequested(f"run {self.id} was asked to stop{f': {reason}' if reason else ''}")
+            error.reason = reason
+            raise error
+
     def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """One point for each metric, at `step`; without a step, at the one after the last.
 
@@ -119,16 +140,12 @@ class _Writing:
         """
         if not metrics:
             return
-        try:
-            row = [value if type(value) is float else values.number(key, value) for key, value in metrics.items()]
-        except TypeError:
-            if not any(isinstance(value, Mapping) for value in metrics.values()):
-                raise
-            metrics = values.flat_metrics(metrics)
+        row = [value for value in metrics.values() if type(value) is float]
+        if len(row) < len(metrics):
+            metrics = values.numbers(metrics)
             row = list(metrics.values())
         keys = tuple(metrics)
-        if keys not in self._known_keys:
-            self._check_keys(keys)
+        pack, count, names = self._forms.get(keys) or self._form(keys)
         if step is None:
             step = self._next_step
         elif type(step) is not int or not 0 <= step <= values.STEP_MAX:
@@ -136,29 +153,30 @@ class _Writing:
         if self._closed:
             raise self._sealed()
         self._next_step = step + 1
-        self._append_row(keys, step, time.time_ns() // 1_000_000, row)
+        self._append(pack(ROWS, count, step, time_ns() // 1_000_000, *row, names), count)
 
     def log_aside(self, metrics: Mapping[str, float], step: int) -> None:
         """Points of another thread, such as a monitor's: the step of a `log` without one stays as it is."""
         row = [values.number(key, value) for key, value in metrics.items()]
         keys = tuple(metrics)
-        if keys not in self._known_keys:
-            self._check_keys(keys)
+        pack, count, names = self._forms.get(keys) or self._form(keys)
         if self._closed:
             raise self._sealed()
         if row:
-            self._append_row(keys, values.step(step), time.time_ns() // 1_000_000, row)
+            self._append(pack(ROWS, count, values.step(step), time_ns() // 1_000_000, *row, names), count)
 
     def _watch_system(self, every_s: float) -> None:
         """Measure the machine until the run ends."""
         self._monitor = Monitor(self, every_s)
 
-    def _check_keys(self, keys: tuple[str, ...]) -> None:
+    def _form(self, keys: tuple[str, ...]) -> RowForm:
+        """How points of these keys are packed. Raises `Invalid`."""
         if len(keys) > POINTS_PER_REQUEST:
             raise Invalid(f"{len(keys)} metrics at once", limit=f"{POINTS_PER_REQUEST} metrics per call")
         for key in keys:
             values.name(key, "metric key")
-        self._known_keys.add(keys)
+        form = self._forms[keys] = row_form(keys)
+        return form
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Settings of the run, written once. Nested mappings are flattened: {"a": {"b": 1}} is a.b = 1.
@@ -291,17 +309,17 @@ class _Writing:
         """In the child: log into a spool of its own, which the parent sends."""
         self._forked = True
         self._spool.close()
-        self._append_row = self._append_first_row
+        self._append = self._append_first
 
-    def _append_first_row(self, keys: tuple[str, ...], step: int, time_ms: int, row: list[float]) -> bool:
+    def _append_first(self, body: bytes, points: int) -> bool:
         self._own_spool()
-        return self._append_row(keys, step, time_ms, row)
+        return self._append(body, points)
 
     def _own_spool(self) -> None:
-        if self._append_row == self._append_first_row:
+        if self._append == self._append_first:
             parent = self._outbox.name
             self._spool = Spool(self._spool.folder.parent / values.new_id(), self._spool.settings, parent)
-            self._append_row = self._spool.append_row
+            self._append = self._spool.append_body
 
     async def _open(self) -> None:
         """Begin to send; say when no server is there. Raises what the server refuses."""
@@ -326,21 +344,23 @@ class _Writing:
                 self._spool.folder,
             )
 
-    async def _finish(self, status: FinalStatus, patience_s: float | None) -> Finished:
+    async def _finish(self, status: FinalStatus | None, patience_s: float | None) -> Finished:
         """Send what is left, end the run, and say what is stored.
 
         Raises `Incomplete` when something is not and will not be by itself.
         """
+        if self._outcome is not None and status in (None, self._outcome.status):
+            return self._outcome
+        if status is None:
+            status = "KILLED" if self._is_stopping else "FINISHED"
         if status not in STATUSES:
             raise Invalid(f"a run ends as {', '.join(STATUSES)}, not {status!r}", path="status")
-        if self._outcome is not None and self._outcome.status == status:
-            return self._outcome
         self._require_open()
         self._closed = True
         if self._delivery.is_started:
             await self._delivery.adopt()  # what forked children logged until now belongs to the run
         ending = {"runId": self.id, "status": status, "finishedAt": values.now()}
-        self._spool.append("finish", {"input": ending, "time_ms": time.time_ns() // 1_000_000})
+        self._spool.append("finish", {"input": ending, "time_ms": time_ns() // 1_000_000})
         await self._send_rest(lambda: self._outbox.is_ended, patience_s)
         self._outcome = await asyncio.to_thread(self._finished, status)
         if self._outcome.missing:
@@ -419,7 +439,7 @@ class _Writing:
         if isinstance(error, SystemExit) and error.code == TERMINATED:
             self._add("tags", [values.tag("runstone.stopped_by", "SIGTERM")])
         try:
-            await self._finish(status_after(error), patience_s)
+            await self._finish(None if error is None else status_after(error), patience_s)
         except RunstoneError as problem:
             if error is None:
                 raise
@@ -443,9 +463,10 @@ class _Writing:
 class AsyncRun(_Writing):
     """A run that is being written, on an event loop. Only `finish` and `detach` wait."""
 
-    async def finish(self, status: FinalStatus = "FINISHED", *, patience_s: float | None = None) -> Finished:
+    async def finish(self, status: FinalStatus | None = None, *, patience_s: float | None = None) -> Finished:
         """Send what is left, wait until uploads are checked, and end the run: from now on it is a fixed record.
 
+        Without a status it ends as FINISHED, or as KILLED when it stopped because somebody asked for it.
         Goes on for as long as something gets through, and for `patience_s` more: a minute unless given, 5 seconds
         where no server was seen. What is not sent by then stays in the spool and is in `pending`; `runstone sync` sends
         it and ends the run. Raises `Incomplete`, with the counts in its `finished`, when something is not stored and
@@ -469,9 +490,10 @@ class AsyncRun(_Writing):
 class Run(_Writing):
     """A run that is being written. Only `finish` and `detach` wait."""
 
-    def finish(self, status: FinalStatus = "FINISHED", *, patience_s: float | None = None) -> Finished:
+    def finish(self, status: FinalStatus | None = None, *, patience_s: float | None = None) -> Finished:
         """Send what is left, wait until uploads are checked, and end the run: from now on it is a fixed record.
 
+        Without a status it ends as FINISHED, or as KILLED when it stopped because somebody asked for it.
         Goes on for as long as something gets through, and for `patience_s` more: a minute unless given, 5 seconds
         where no server was seen. What is not sent by then stays in the spool and is in `pending`; `runstone sync` sends
         it and ends the run. Raises `Incomplete`, with the counts in its `finished`, when something is not stored and
@@ -635,6 +657,6 @@ def status_after(error: BaseException | None) -> FinalStatus:
             return "FINISHED"
         case SystemExit(code=None | 0):
             return "FINISHED"
-        case KeyboardInterrupt() | asyncio.CancelledError() | SystemExit(code=143):
+        case KeyboardInterrupt() | asyncio.CancelledError() | SystemExit(code=143) | StopRequested():
             return "KILLED"
     return "FAILED"

@@ -47,7 +47,10 @@ FINAL: Final = (RunSealed, NotFound, Forbidden)
 
 
 class Rules(Protocol):
-    """Knows when the start of the run, what it recorded and its end can go, and hears of every step."""
+    """Knows when the start of the run, what it recorded and its end can go, and hears of every step.
+
+    And of a stop request: that there is one comes with any answer, why comes with that of a heartbeat.
+    """
 
     def may_open(self, sender: "Sender") -> bool: ...
 
@@ -56,6 +59,10 @@ class Rules(Protocol):
     def may_end(self, sender: "Sender") -> bool: ...
 
     def stepped(self, sender: "Sender") -> None: ...
+
+    def asked_to_stop(self, sender: "Sender") -> None: ...
+
+    def told_why(self, reason: str | None) -> None: ...
 
 
 class Sender:
@@ -115,6 +122,8 @@ class Sender:
                 was_waiting = True
                 continue
             was_waiting = False
+            if not (is_waiting or hurry or self._is_beat_due()):
+                continue
             if not await self._step() and hurry:
                 await asyncio.sleep(IDLE_S)
 
@@ -130,6 +139,9 @@ class Sender:
         self._wake.clear()
         return True
 
+    def _is_beat_due(self) -> bool:
+        return self._beats and self._loop.time() - self._beaten_at >= HEARTBEAT_S
+
     def _can_end(self) -> bool:
         return self.outbox.ending is not None and self._rules.may_end(self)
 
@@ -138,7 +150,7 @@ class Sender:
         try:
             with self.outbox.mine() as is_mine:
                 is_through = is_mine and await self._send_next()
-            if self._beats and self._loop.time() - self._beaten_at >= HEARTBEAT_S:
+            if self._is_beat_due():
                 await self._heartbeat()
         except RunstoneError as error:
             await self._back_off(error)
@@ -201,6 +213,8 @@ class Sender:
         answer = data["heartbeat"]
         if not answer["__typename"].endswith("Payload"):
             log.debug("heartbeat of run %s: %s", self._run_id, from_user_error(answer))
+        elif answer["stopRequest"] is not None:
+            self._rules.told_why(answer["stopRequest"]["reason"])
 
     async def _post(self, operation: str, variables: dict[str, Any], answer_s: float = ANSWER_S) -> dict[str, Any]:
         return await self._transport.post(operations.document(operation), variables, operation, answer_s=answer_s)
@@ -245,6 +259,8 @@ class Sender:
             answer = data[section]
             if answer["__typename"].endswith("Payload"):
                 self._settle(of_kind)
+                if answer.get("stopRequested"):
+                    self._rules.asked_to_stop(self)
                 continue
             failure = from_user_error(answer)
             if failure.retryable or not self._resolve(of_kind, failure):

@@ -42,6 +42,7 @@ RETRY_S: Final = 0.5  # how long not to ask for room again
 
 MAGIC: Final = b"RSr1"
 HEADER: Final = struct.Struct("<4sIQ")
+PACK_HEADER: Final = HEADER.pack_into
 START: Final = struct.Struct("<8sQQQ")
 SEGMENT_MAGIC: Final = b"RSspool1"
 KIND: Final = struct.Struct("<I")
@@ -58,6 +59,8 @@ KINDS: Final[dict[Kind, int]] = {
     "upload": 7,
     "finish": 8,
 }
+# What packs a row, the number of its values, and its keys as they are packed.
+RowForm: TypeAlias = tuple[Callable[..., bytes], int, bytes]
 NAMES: Final = {number: kind for kind, number in KINDS.items()}
 
 
@@ -75,6 +78,15 @@ class Damage:
 
     offset: int
     size_bytes: int
+
+
+def row_form(keys: tuple[str, ...]) -> RowForm:
+    """How rows of these keys are packed: `pack(ROWS, count, step, time_ms, *values, names)`.
+
+    The keys are distinct and at least one.
+    """
+    names = "\0".join(keys).encode()
+    return struct.Struct(f"{ROW.format}{len(keys)}d{len(names)}s").pack, len(keys), names
 
 
 def aligned(size_bytes: int) -> int:
@@ -172,7 +184,7 @@ class Spool:
         self.dropped_records = 0
         self.settings = settings
         self._lock = threading.RLock()
-        self._forms: dict[tuple[str, ...], tuple[Callable[..., bytes], int, bytes]] = {}
+        self._is_synced_always = not settings.fsync_s
         self._unsynced: list[_Segment] = []
         self._folder_synced = 0
         self._retry_at = 0.0
@@ -203,51 +215,39 @@ class Spool:
             return False
         return True
 
-    def append_row(self, keys: tuple[str, ...], step: int, time_ms: int, values: list[float]) -> bool:
-        """Append a point of each key; False when there is no room. The keys are distinct and at least one."""
-        form = self._forms.get(keys)
-        if form is None:
-            form = self._form(keys)
-        pack, count, names = form
-        if self._append(pack(ROWS, count, step, time_ms, *values, names)):
-            return True
-        self._drop(points=count)
-        return False
-
     def append(self, kind: Kind, content: dict[str, Any]) -> bool:
         """Append another record, for which there is room when the disk has any; False when it has none."""
         body = KIND.pack(KINDS[kind]) + json.dumps(content, separators=(",", ":")).encode()
-        if self._append(body, within_bounds=False):
-            return True
-        self._drop(records=1)
-        return False
+        return self.append_body(body, 0)
 
-    def _form(self, keys: tuple[str, ...]) -> tuple[Callable[..., bytes], int, bytes]:
-        names = "\0".join(keys).encode()
-        form = struct.Struct(f"{ROW.format}{len(keys)}d{len(names)}s").pack, len(keys), names
-        self._forms[keys] = form
-        return form
+    def append_body(self, body: bytes, points: int) -> bool:
+        """Append a row with so many points, or with none another record; False when there is no room.
 
-    def _append(self, body: bytes, *, within_bounds: bool = True) -> bool:
-        size = HEADER.size + len(body)
+        Every name that is looked up here is paid for by each `log`.
+        """
+        length = len(body)
+        size = 16 + length
         with self._lock:
-            if self._offset + size > self._size and not self._next(size, within_bounds):
-                return False
-            # Taken before it is filled: a signal handler that logs meanwhile writes behind it.
             start = self._offset
+            if start + size > self._size:
+                if not self._next(size, within_bounds=points > 0):
+                    self._drop(points)
+                    return False
+                start = self._offset
+            # Taken before it is filled: a signal handler that logs meanwhile writes behind it.
             self._offset = start + ((size + 7) & ~7)
-            data = self._segment.data
+            data = self._data
             try:
                 data[start + 16 : start + size] = body
-                HEADER.pack_into(data, start, MAGIC, crc32(body, start), len(body))
+                PACK_HEADER(data, start, MAGIC, crc32(body, start), length)
             except BaseException:
                 _fill(data, start, size)
                 raise
-        if not self.settings.fsync_s:
+        if self._is_synced_always:
             self.sync()
         return True
 
-    def _next(self, size_bytes: int, within_bounds: bool) -> bool:
+    def _next(self, size_bytes: int, *, within_bounds: bool) -> bool:
         """Go on in a new segment; False when there is no room for one."""
         if within_bounds and time.monotonic() < self._retry_at:
             return False
@@ -264,6 +264,7 @@ class Spool:
         else:
             self._unsynced.append(segment)
         self._segment = segment
+        self._data = segment.data
         self._size = len(segment.data)
         self._offset = START.size
         self._note_dropped()
@@ -290,11 +291,10 @@ class Spool:
     def _used(self) -> int:
         return sum(entry.stat().st_size for entry in os.scandir(self.folder) if entry.name.endswith(".log"))
 
-    def _drop(self, points: int = 0, records: int = 0) -> None:
-        with self._lock:
-            self.dropped_points += points
-            self.dropped_records += records
-            self._note_dropped()
+    def _drop(self, points: int) -> None:
+        self.dropped_points += points
+        self.dropped_records += not points
+        self._note_dropped()
 
     def _note_dropped(self) -> None:
         START.pack_into(

@@ -7,6 +7,7 @@ import logging
 import math
 import random
 import ssl
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -66,7 +67,7 @@ def _is_not_ours(_: logging.LogRecord) -> bool:
 
 async def open_http(url: str, **options: Any) -> "httpx.AsyncClient":
     """An HTTP client for addresses like `url`. It follows no redirect, and no proxy to this machine."""
-    await asyncio.to_thread(importlib.import_module, "httpx")
+    await asyncio.to_thread(_import_httpx)
     import httpx
 
     parts = urlsplit(url)
@@ -77,6 +78,22 @@ async def open_http(url: str, **options: Any) -> "httpx.AsyncClient":
     logging.getLogger("httpx").addFilter(_is_not_ours)
     trust_env = parts.hostname not in {"127.0.0.1", "::1", "localhost"}
     return httpx.AsyncClient(verify=context, follow_redirects=False, trust_env=trust_env, **options)
+
+
+def _import_httpx() -> None:
+    """Import it without its command line, for which it would import click, rich and Pygments where they are there.
+
+    That would take as long as all the rest of it. A module that is None in `sys.modules` is one that is not installed.
+    """
+    command_line = "httpx._main"
+    if "httpx" in sys.modules:
+        return
+    sys.modules.setdefault(command_line, None)  # type: ignore[arg-type]  # typeshed knows no such thing
+    try:
+        importlib.import_module("httpx")
+    finally:
+        if sys.modules.get(command_line) is None:
+            sys.modules.pop(command_line, None)
 
 
 class Transport:

@@ -170,8 +170,14 @@ def flatten(
             yield full, value
 
 
-def flat_metrics(metrics: Mapping[Any, Any]) -> dict[str, float]:
-    """The numbers of metrics in nested mappings, with the keys joined by dots. Raises `TypeError`, `Invalid`."""
+def numbers(metrics: Mapping[Any, Any]) -> dict[Any, float]:
+    """The numbers of metrics; in nested mappings with the keys joined by dots. Raises `TypeError`, `Invalid`."""
+    if any(isinstance(value, Mapping) for value in metrics.values()):
+        return _flat_metrics(metrics)
+    return {key: number(key, value) for key, value in metrics.items()}
+
+
+def _flat_metrics(metrics: Mapping[Any, Any]) -> dict[str, float]:
     flat: dict[str, float] = {}
     for key, value in flatten(metrics, what="metrics"):
         if key in flat:

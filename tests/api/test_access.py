@@ -217,7 +217,7 @@ OF_PROJECT = """
         (select count(*) from export where project_id = $1),
         (select count(*) from saved_view where project_id = $1),
         (select string_agg(artifact.state, '') from artifact where project_id = $1),
-        (select string_agg(attempt.status || heartbeat_at::text, '') from attempt
+        (select string_agg(attempt.status || heartbeat_at::text || coalesce(stop_reason, ''), '') from attempt
             join run on run.id = run_id where run.project_id = $1)
 """
 

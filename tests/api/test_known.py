@@ -183,7 +183,12 @@ async def test_the_life_of_a_run_is_answered_alike(pair: Pair, client: Client) -
     assert (await ask("CreateRun", input=given))["createRun"]["created"] is False
     assert (await ask("CreateRun", input=given | {"name": "other"}))["createRun"]["__typename"] == "Conflict"
     assert await ask("CreateRun", input=given | {"startedAt": "yesterday"}) == {}
-    assert (await ask("Heartbeat", runId="RUN"))["heartbeat"]["__typename"] == "HeartbeatPayload"
+    unasked = (await ask("Heartbeat", runId="RUN"))["heartbeat"]
+    assert unasked == {"__typename": "HeartbeatPayload", "stopRequest": None}
+    assert (await ask("RequestStop", input={"runId": "RUN", "reason": "é"}))["requestStop"]["requested"] is True
+    asked = (await ask("Heartbeat", runId="RUN"))["heartbeat"]
+    assert asked == {"__typename": "HeartbeatPayload", "stopRequest": {"reason": "é"}}
+    assert (await ask("Flush", **flush("RUN", "RUN")))["logMetrics"]["stopRequested"] is True
     file = {"path": "a.txt", "sizeBytes": 1, "sha256": "0" * 64}
     uploads = (await ask("CreateUploads", input={"runId": "RUN", "files": [file]}))["createUploads"]["uploads"]
     assert len(uploads) == 1

@@ -21,6 +21,7 @@ from tests.api.test_metrics import FINISH, LOG_METRICS, SERIES, START_MS, block
 from tests.conftest import Client, People, Server, new_id
 from tests.watching import EVENTS, POINTS, PROTOCOL, Sent, Watcher, points_in, socket_to, watching
 
+REQUEST_STOP = "mutation ($id: ID!) { requestStop(input: { runId: $id }) { __typename } }"
 LOG_PARAMS = """
     mutation ($id: ID!, $value: ParamValue!) {
       logParams(input: { runId: $id, params: [{ key: "a", value: $value }, { key: "b", value: 2 }] }) { __typename }
@@ -228,8 +229,11 @@ async def test_events_tell_what_happens_to_a_run(client: Client, server: Server)
         await artifacts.send(upload, artifacts.BODY)
         await artifacts.complete(client, upload)
         seen += await happened(watcher, 1)
-        await client.ask(FINISH, id=run_id)
-        await client.ask(FINISH, id=run_id)  # again
+        for _ in range(2):
+            await client.ask(REQUEST_STOP, id=run_id)
+        seen += await happened(watcher, 1)
+        for _ in range(2):
+            await client.ask(FINISH, id=run_id)
         seen += await happened(watcher, 1)
         await client.ask(RESUME, id=run_id, attempt=str(uuid4()))
         seen += await happened(watcher, 1)
@@ -238,6 +242,7 @@ async def test_events_tell_what_happens_to_a_run(client: Client, server: Server)
         ("PARAMS_LOGGED", 1, None),
         ("TAGS_CHANGED", 1, None),
         ("ARTIFACT_READY", 1, None),
+        ("STOP_REQUESTED", 1, None),
         ("STATUS_CHANGED", 1, "FINISHED"),
         ("ATTEMPT_STARTED", 2, "RUNNING"),
     ]
@@ -245,7 +250,7 @@ async def test_events_tell_what_happens_to_a_run(client: Client, server: Server)
     assert {event["runId"] for event in seen} == {run_id}
     assert all(event["experimentId"] and event["projectId"] and event["at"] for event in seen)
     assert seen[0]["run"] == {"id": run_id, "name": "observed", "status": "RUNNING"}
-    assert seen[4]["run"]["status"] == "FINISHED", "the run is shown as it is now"
+    assert seen[5]["run"]["status"] == "FINISHED", "the run is shown as it is now"
 
 
 async def test_events_resume_behind_each_and_have_one_order(client: Client, server: Server) -> None:

@@ -23,6 +23,7 @@ CREATE_UPLOADS = """
 COMPLETE_UPLOADS = """
     mutation ($input: CompleteUploadsInput!) { completeUploads(input: $input) { __typename } }
 """
+FINISH = "mutation ($id: ID!) { finishRun(input: { runId: $id }) { __typename } }"
 LOG_POINT = """
     mutation ($id: ID!, $point: PointInput!) { logMetrics(input: { runId: $id, points: [$point] }) { __typename } }
 """
@@ -176,6 +177,32 @@ async def test_tags_are_changed_by_who_may_and_history_tells(dashboard: Dashboar
     assert await dashboard.violations() == []
 
 
+async def test_a_run_is_asked_to_stop_and_history_tells_who_and_why(dashboard: Dashboard, owner: Client) -> None:
+    run_id = await owner.create_run()
+    await dashboard.goto(f"/r/{run_id}")
+
+    await dashboard.page.get_by_role("button", name="Stop…").click()
+    await dashboard.page.get_by_role("textbox", name="Why").fill("it diverges")
+    assert await dashboard.violations() == []
+    await dashboard.page.get_by_role("button", name="Ask it to stop").click()
+
+    await expect(dashboard.main()).to_contain_text("asked to stop by")
+    await expect(dashboard.page.get_by_role("button", name="Stop…")).to_have_count(0)
+    await dashboard.page.get_by_role("link", name="History").click()
+    await expect(dashboard.page.get_by_role("region", name="Events")).to_contain_text("it diverges")
+
+
+async def test_a_run_that_ended_meanwhile_says_that_it_cannot_stop(dashboard: Dashboard, owner: Client) -> None:
+    run_id = await owner.create_run()
+    await dashboard.goto(f"/r/{run_id}")
+
+    await dashboard.page.get_by_role("button", name="Stop…").click()
+    await owner.ask(FINISH, id=run_id)
+    await dashboard.page.get_by_role("button", name="Ask it to stop").click()
+
+    await expect(dashboard.page.get_by_role("alert")).to_contain_text("has ended")
+
+
 async def test_viewer_sees_no_way_to_change_tags(
     browser: Browser, people: People, client: Client, owner: Client
 ) -> None:
@@ -187,6 +214,7 @@ async def test_viewer_sees_no_way_to_change_tags(
         await expect(dashboard.main()).to_contain_text("vision")
         await expect(dashboard.page.get_by_role("button", name="Change the tag team")).to_have_count(0)
         await expect(dashboard.page.get_by_role("button", name="+ tag")).to_have_count(0)
+        await expect(dashboard.page.get_by_role("button", name="Stop…")).to_have_count(0)
 
 
 async def test_a_running_run_grows_without_a_reload(dashboard: Dashboard, owner: Client) -> None:

@@ -60,3 +60,11 @@ def test_a_study_of_several_values_names_them(experiment: str) -> None:
     [sweep] = runstone.runs(experiment=experiment, where=f"name = '{study.study_name}'")
     assert runstone.active_run().id == sweep.id
     runstone.active_run().finish()
+
+
+def test_a_study_ends_with_the_trial_when_its_sweep_is_asked_to_stop(stopping: runstone.Run, experiment: str) -> None:
+    study = optuna.create_study()
+
+    study.optimize(objective, n_trials=4, callbacks=[RunstoneCallback(stopping, experiment=experiment)])
+
+    assert len(study.trials) == 1

@@ -98,3 +98,23 @@ def test_lightgbm_estimators_write_to_the_active_run(experiment: str, data: tupl
         )
 
     assert len(values(run, "valid_0/binary_logloss")) == ROUNDS
+
+
+def test_xgboost_ends_with_the_round_when_the_run_is_asked_to_stop(
+    stopping: runstone.Run, data: tuple[Any, Any]
+) -> None:
+    train = xgboost.DMatrix(*data)
+
+    model = xgboost.train({}, train, ROUNDS, evals=[(train, "train")], callbacks=[XGBoostCallback(stopping)])
+
+    assert model.num_boosted_rounds() == 1
+
+
+def test_lightgbm_ends_with_the_round_when_the_run_is_asked_to_stop(
+    stopping: runstone.Run, data: tuple[Any, Any]
+) -> None:
+    model = lightgbm.LGBMClassifier(n_estimators=ROUNDS, verbose=-1)
+
+    model.fit(*data, eval_set=[data], callbacks=[LightGBMCallback(stopping)])
+
+    assert model.booster_.current_iteration() == 1

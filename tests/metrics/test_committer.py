@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from db.blocks import Batch, Block
-from db.committer import open_committer
+from db.committer import Outcome, open_committer
 from db.errors import Unavailable
 from tests.metrics.conftest import Lab, block, points_of
 
@@ -69,7 +69,7 @@ async def test_too_much_waiting_is_refused_and_nothing_is_lost(lab: Lab) -> None
 
         async def send(one: Batch) -> bool:
             try:
-                return await committer.append(one)
+                return await committer.append(one) is Outcome.STORED
             except Unavailable:
                 return False
 
@@ -81,7 +81,7 @@ async def test_too_much_waiting_is_refused_and_nothing_is_lost(lab: Lab) -> None
         for one, stored in zip(batches, acknowledged, strict=True):
             assert await seqs(lab, one.writer_id) == ([0] if stored else [])
             if not stored:
-                assert await committer.append(one)
+                assert await committer.append(one) is Outcome.STORED
 
 
 async def test_bytes_that_wait_are_bounded_too(lab: Lab) -> None:
@@ -93,7 +93,7 @@ async def test_bytes_that_wait_are_bounded_too(lab: Lab) -> None:
             await asyncio.sleep(0)
             with pytest.raises(Unavailable):
                 await committer.append(two)
-        assert await first
+        assert await first is Outcome.STORED
 
 
 async def test_one_bad_batch_leaves_the_others_alone(lab: Lab) -> None:
@@ -108,7 +108,7 @@ async def test_one_bad_batch_leaves_the_others_alone(lab: Lab) -> None:
             sending = [asyncio.create_task(committer.append(one)) for one in sent]
             await asyncio.sleep(0.2)
         answers = await asyncio.gather(*sending, return_exceptions=True)
-    assert [answer for answer in answers if answer is True] == [True] * 9
+    assert answers.count(Outcome.STORED) == 9
     assert isinstance(answers[4], asyncpg.CheckViolationError)
     assert isinstance(answers[-1], asyncpg.DataError)
 
@@ -137,7 +137,7 @@ async def test_what_waits_is_stored_before_the_end(lab: Lab) -> None:
     async with open_committer(lab.url) as committer:
         sending = [asyncio.create_task(committer.append(one)) for one in batches]
         await asyncio.sleep(0)
-    assert await asyncio.gather(*sending) == [True] * 20
+    assert await asyncio.gather(*sending) == [Outcome.STORED] * 20
     with pytest.raises(Unavailable):
         await committer.append(await batch(lab, run_id))
 

@@ -48,6 +48,7 @@ class StoredRun:
     request: dict[str, Any]
     status: str = "RUNNING"
     attempt: int = 1
+    stop_reason: str | None = None  # why somebody wants it to stop
     params: dict[str, dict[str, Any]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     inputs: list[dict[str, Any]] = field(default_factory=list)
@@ -307,7 +308,7 @@ class Root:
             if seq == expected:
                 fresh.append(block)
         stored += fresh
-        return {"__typename": "LogMetricsPayload"}
+        return {"__typename": "LogMetricsPayload", "stopRequested": run.stop_reason is not None}
 
     def setTags(self, info: Any, input: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         run = self._server.runs[input["runId"]]
@@ -326,7 +327,8 @@ class Root:
         return {"__typename": "LogInputsPayload"}
 
     def heartbeat(self, info: Any, input: dict[str, Any]) -> dict[str, Any]:
-        return {"__typename": "HeartbeatPayload"}
+        reason = self._server.runs[input["runId"]].stop_reason
+        return {"__typename": "HeartbeatPayload", "stopRequest": None if reason is None else {"reason": reason}}
 
     def finishRun(self, info: Any, input: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         run = self._server.runs[input["runId"]]

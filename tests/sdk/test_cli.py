@@ -129,6 +129,20 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("runstone 0.")
 
 
+@pytest.mark.usefixtures("real")
+def test_a_run_is_asked_to_stop(capsys: pytest.CaptureFixture[str]) -> None:
+    with runstone.start_run() as run:
+        answers = [main(["stop", run.id, "--reason", "too dear"]), main(["stop", run.id])]
+        said = capsys.readouterr().out
+
+    ended = main(["stop", run.id])
+
+    assert answers == [0, 0]
+    assert said == f"run {run.id} is asked to stop\nrun {run.id} was already asked to stop\n"
+    assert ended == 1
+    assert f"error: run {run.id} has ended" in capsys.readouterr().err
+
+
 def test_a_program_of_the_server_is_started_whatever_lies_around(tmp_path: Path) -> None:
     (tmp_path / "db").mkdir()
     (tmp_path / "db" / "__main__.py").write_text("print('not ours')")

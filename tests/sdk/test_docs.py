@@ -41,6 +41,10 @@ async def test_every_block_of_the_client_s_page_runs(
     assert "NOT_FOUND" in shown
     assert "lr 0.1 0.2" in shown
     assert (tmp_path / "downloads" / "model" / "model.joblib").is_file()
-    assert names["lr"]["lr"].tolist() == [one.params["lr"] for one in map(runstone.run, names["lr"].index)]
+    assert names["best_first"]["params.lr"].dropna().tolist() == [
+        one.params["lr"] for one in map(runstone.run, names["frame"].run_ids) if "lr" in one.params
+    ]
+    assert "KILLED" in shown
+    assert any(node["stopRequest"] == {"reason": "it diverges"} for node in names["data"]["runs"]["nodes"])
     assert [one.name for one in names["best"]] != []
     assert len(runstone.runs(where=f"parentId = '{names['sweep'].id}'")) == 3

@@ -18,7 +18,7 @@ import pytest
 
 from runstone import spool, values
 from runstone.config import Spooling
-from runstone.spool import Damage, Position, Reader, Spool
+from runstone.spool import Damage, Position, Reader, Spool, row_form
 
 KEYS = ("loss", "train/accuracy", "größe")
 
@@ -31,6 +31,11 @@ def folder(tmp_path: Path) -> Path:
 
 def opened(folder: Path, **settings: float) -> Spool:
     return Spool(folder, Spooling(folder.parents[1], **settings))  # type: ignore[arg-type]  # whole numbers are given
+
+
+def append_row(writer: Spool, keys: tuple[str, ...], step: int, time_ms: int, row: list[float]) -> bool:
+    pack, count, names = row_form(keys)
+    return writer.append_body(pack(spool.ROWS, count, step, time_ms, *row, names), count)
 
 
 def steps(folder: Path) -> list[int]:
@@ -53,7 +58,7 @@ def filled(folder: Path, rows: int) -> list[int]:
     writer = opened(folder)
     offsets = [writer.end().offset]
     for step in range(rows):
-        writer.append_row(KEYS, step, 1_700_000_000_000 + step, [0.5 * step, math.nan, -0.0])
+        append_row(writer, KEYS, step, 1_700_000_000_000 + step, [0.5 * step, math.nan, -0.0])
         offsets.append(writer.end().offset)
     writer.close()
     return offsets
@@ -70,7 +75,7 @@ def test_rows_are_read_as_they_were_appended(folder: Path) -> None:
     writer = opened(folder)
     row = [5e-324, math.nan, -math.inf]
 
-    writer.append_row(KEYS, 2**63 - 1, 1, row)
+    append_row(writer, KEYS, 2**63 - 1, 1, row)
     writer.append("params", {"items": [{"key": "C", "value": "é"}]})
     first, second = (body for _, body in Reader(folder, writer).records(Position()))
 
@@ -85,7 +90,7 @@ def test_rows_are_read_as_they_were_appended(folder: Path) -> None:
 def test_rows_of_several_segments_are_read_in_order(folder: Path) -> None:
     writer = opened(folder)
     for step in range(30_000):
-        writer.append_row(KEYS, step, 1, [1.0, 2.0, 3.0])
+        append_row(writer, KEYS, step, 1, [1.0, 2.0, 3.0])
     large = "x" * (2 * spool.SEGMENT_BYTES)
     writer.append("tags", {"items": [{"key": "large", "value": large}]})
 
@@ -97,7 +102,7 @@ def test_rows_of_several_segments_are_read_in_order(folder: Path) -> None:
 def test_what_was_read_can_be_trimmed(folder: Path) -> None:
     writer = opened(folder)
     for step in range(30_000):
-        writer.append_row(KEYS, step, 1, [1.0, 2.0, 3.0])
+        append_row(writer, KEYS, step, 1, [1.0, 2.0, 3.0])
     reader = Reader(folder, writer)
     positions = [position for position, body in reader.records(Position()) if is_row(body)]
 
@@ -158,7 +163,7 @@ def test_a_record_in_the_place_of_another_is_none(folder: Path) -> None:
 def test_a_spool_that_may_not_grow_counts_what_it_drops(folder: Path) -> None:
     writer = opened(folder, bytes_max=spool.SEGMENT_BYTES)
 
-    taken = [writer.append_row(KEYS, step, 1, [1.0, 2.0, 3.0]) for step in range(20_000)]
+    taken = [append_row(writer, KEYS, step, 1, [1.0, 2.0, 3.0]) for step in range(20_000)]
     kept = sum(taken)
 
     assert 0 < kept < 20_000
@@ -175,7 +180,7 @@ def test_a_folder_that_cannot_be_written_is_replaced_by_memory(
     folder = tmp_path / "spool" / values.new_id() / values.new_id()
 
     writer = opened(folder)
-    taken = [writer.append_row(KEYS, step, 1, [1.0, 2.0, 3.0]) for step in range(1000)]
+    taken = [append_row(writer, KEYS, step, 1, [1.0, 2.0, 3.0]) for step in range(1000)]
 
     assert all(taken)
     reader = Reader(folder, writer)
@@ -194,7 +199,7 @@ def test_a_disk_that_is_full_is_replaced_by_memory_up_to_a_bound(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(spool, "_reserve", full)
-    taken = [writer.append_row(KEYS, step, 1, [1.0, 2.0, 3.0]) for step in range(40_000)]
+    taken = [append_row(writer, KEYS, step, 1, [1.0, 2.0, 3.0]) for step in range(40_000)]
 
     assert 15_000 < sum(taken) < 40_000
     reader = Reader(folder, writer)
@@ -206,7 +211,7 @@ def test_a_disk_that_is_full_is_replaced_by_memory_up_to_a_bound(
 
 def test_what_is_interrupted_leaves_no_hole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = opened(folder)
-    writer.append_row(KEYS, 0, 1, [1.0, 2.0, 3.0])
+    append_row(writer, KEYS, 0, 1, [1.0, 2.0, 3.0])
 
     def interrupt(body: bytes, start: int) -> int:
         monkeypatch.undo()
@@ -214,8 +219,8 @@ def test_what_is_interrupted_leaves_no_hole(folder: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(spool, "crc32", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        writer.append_row(KEYS, 1, 1, [1.0, 2.0, 3.0])
-    writer.append_row(KEYS, 2, 1, [1.0, 2.0, 3.0])
+        append_row(writer, KEYS, 1, 1, [1.0, 2.0, 3.0])
+    append_row(writer, KEYS, 2, 1, [1.0, 2.0, 3.0])
 
     assert steps(folder) == [0, 2]
     assert damages(folder) == []
@@ -230,12 +235,12 @@ def test_a_signal_handler_may_log_while_it_interrupts_logging(folder: Path, monk
         return crc32(body, start)
 
     def handle(*_: object) -> None:
-        writer.append_row(KEYS, 99, 1, [1.0, 2.0, 3.0])
+        append_row(writer, KEYS, 99, 1, [1.0, 2.0, 3.0])
 
     before = signal.signal(signal.SIGUSR1, handle)
     try:
         monkeypatch.setattr(spool, "crc32", interrupted)
-        writer.append_row(KEYS, 0, 1, [1.0, 2.0, 3.0])
+        append_row(writer, KEYS, 0, 1, [1.0, 2.0, 3.0])
     finally:
         signal.signal(signal.SIGUSR1, before)
 
@@ -249,12 +254,13 @@ def victim(folder: Path) -> Iterator["subprocess.Popen[str]"]:
         import sys
         from pathlib import Path
         from runstone.config import Spooling
-        from runstone.spool import Spool
+        from runstone.spool import ROWS, Spool, row_form
         folder = Path({str(folder)!r})
         writer = Spool(folder, Spooling(folder.parents[1]))
+        pack, count, names = row_form(("loss", "accuracy"))
         step = 0
         while True:
-            writer.append_row(("loss", "accuracy"), step, 1, [1.0, 2.0])
+            writer.append_body(pack(ROWS, count, step, 1, 1.0, 2.0, names), count)
             sys.stdout.write(f"{{step}}\\n")
             sys.stdout.flush()
             step += 1

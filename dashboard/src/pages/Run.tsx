@@ -13,6 +13,7 @@ import { Moment } from "../run/Moment";
 import { Overview } from "../run/Overview";
 import { fileIn, runHref } from "../run/paths";
 import { Source } from "../run/Source";
+import { Stop } from "../run/Stop";
 import { Tags } from "../run/Tags";
 import { useRepeat } from "../run/useRepeat";
 import { duration } from "../table/format";
@@ -74,6 +75,7 @@ function Head({ run }: { run: Run }) {
         </span>
         {run.attempt > 1 && <Link href={runHref(run.id, "history")}>attempt {run.attempt}</Link>}
         {run.group !== null && <span className="muted">group {run.group}</span>}
+        <Stop run={run} mayEdit={mayEdit} />
       </div>
       <Tags run={run} mayEdit={mayEdit} />
     </header>

@@ -20,10 +20,11 @@ const ENDS: Record<RunStatus, string> = {
 };
 
 const attemptsOf = ({ attempts }: History): Happening[] =>
-  attempts.flatMap(({ number, status, startedAt, heartbeatAt, finishedAt, startedBy }) => {
+  attempts.flatMap(({ number, status, startedAt, heartbeatAt, finishedAt, stopRequest, startedBy }) => {
     const begin = { at: startedAt, what: number === 1 ? "run started" : `resumed, attempt ${number}`, detail: "", who: startedBy.name };
+    const asked = stopRequest ? [{ at: stopRequest.requestedAt, what: "asked to stop", detail: stopRequest.reason ?? "", who: stopRequest.requestedBy.name }] : [];
     const end = finishedAt ?? (status === "LOST" ? heartbeatAt : null);
-    return end === null ? [begin] : [begin, { at: end, what: `attempt ${number} ${ENDS[status]}`, detail: status === "LOST" ? "last heard of then" : "", who: null }];
+    return end === null ? [begin, ...asked] : [begin, ...asked, { at: end, what: `attempt ${number} ${ENDS[status]}`, detail: status === "LOST" ? "last heard of then" : "", who: null }];
   });
 
 const tagsOf = ({ tagHistory }: History): Happening[] =>

@@ -11,8 +11,8 @@ from runstone.integrations.writing import AnyRun, log_numbers, log_settings, run
 class RunstoneCallback(TrainerCallback):
     """Writes the arguments, the model's configuration and what the trainer logs to the run.
 
-    With `log_checkpoints` every checkpoint is uploaded as it is saved. In a training of several processes, the first
-    one writes.
+    With `log_checkpoints` every checkpoint is uploaded as it is saved. When somebody asks the run to stop, the training
+    ends with the step. In a training of several processes the first one writes, and none stops by itself.
     """
 
     def __init__(self, run: AnyRun | None = None, *, log_checkpoints: bool = False) -> None:
@@ -31,6 +31,11 @@ class RunstoneCallback(TrainerCallback):
         configuration = getattr(more.get("model"), "config", None)
         if configuration is not None:
             log_settings(run, {"model": configuration.to_dict()})
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """End the training when somebody asked for it."""
+        if args.world_size == 1 and self._opened().stop_requested:
+            control.should_training_stop = True
 
     def on_log(
         self,

@@ -34,10 +34,12 @@ class RunstoneCallback(keras.callbacks.Callback):
         log_numbers(self._opened(), logs or {}, epoch)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Log the metrics of the batch, when that is wanted."""
+        """Log the metrics of the batch, when that is wanted; end the training when somebody asked for it."""
         if self._log_batches:
             log_numbers(self._opened(), {f"batch/{key}": value for key, value in (logs or {}).items()}, self._batches)
             self._batches += 1
+        if self._opened().stop_requested:
+            self.model.stop_training = True
 
     def _opened(self) -> AnyRun:
         if self._run is None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from lightgbm.callback import CallbackEnv
+from lightgbm.callback import CallbackEnv, EarlyStopException
 
 from runstone.integrations.writing import AnyRun, log_settings, run_or_new
 
@@ -22,11 +22,13 @@ class RunstoneCallback:
         self._run: AnyRun | None = None
 
     def __call__(self, env: CallbackEnv) -> None:
-        """Log the round."""
+        """Log the round; end the training when somebody asked for that."""
         if self._run is None:
             self._run = run_or_new(self._given)
             log_settings(self._run, env.params)
         self._run.log(dict(_metrics(env)), env.iteration)
+        if self._run.stop_requested:
+            raise EarlyStopException(env.iteration, env.evaluation_result_list or [])
 
 
 def _metrics(env: CallbackEnv) -> Iterator[tuple[str, float]]:

@@ -12,19 +12,33 @@ from runstone.live import status_after
 
 # Either package has classes of its own; the logger must be of the one whose Trainer is used.
 if TYPE_CHECKING or "pytorch_lightning" not in sys.modules:
+    from lightning.pytorch import Callback, LightningModule, Trainer
     from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
     from lightning.pytorch.utilities import rank_zero_only
 else:
+    from pytorch_lightning import Callback, LightningModule, Trainer
     from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
     from pytorch_lightning.utilities import rank_zero_only
+
+
+class _Stopping(Callback):
+    """Ends the training when somebody asked for it."""
+
+    def __init__(self, logger: "RunstoneLogger") -> None:
+        self._logger = logger
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        """The trainer looks at its flag after each batch."""
+        if self._logger.experiment.stop_requested:
+            trainer.should_stop = True
 
 
 class RunstoneLogger(Logger):
     """Writes what Lightning logs to `run`, or to a run that it starts with `start`, such as experiment="digits".
 
     A run that it started ends with the program, or when the training fails: as FAILED, or KILLED after an interrupt.
-    With `log_checkpoints` the best checkpoints are uploaded when the training ends. In a training of several
-    processes, the first one writes.
+    With `log_checkpoints` the best checkpoints are uploaded when the training ends. When somebody asks the run to stop,
+    the training ends with the batch. In a training of several processes the first one writes, and none stops by itself.
     """
 
     def __init__(self, run: AnyRun | None = None, *, log_checkpoints: bool = False, **start: Any) -> None:
@@ -65,6 +79,15 @@ class RunstoneLogger(Logger):
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
         """Remember whom to ask for the best ones."""
         self._checkpoints = checkpoint_callback
+
+    def log_graph(self, model: LightningModule, *_: Any, **__: Any) -> None:
+        """Nothing; but here the logger meets the trainer, before the first batch."""
+        try:
+            trainer = model.trainer
+        except RuntimeError:  # it is called by hand, before there is one
+            return
+        if trainer.world_size == 1 and not any(isinstance(one, _Stopping) for one in trainer.callbacks):
+            trainer.callbacks.append(_Stopping(self))
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

@@ -21,7 +21,8 @@ class RunstoneCallback:
 
     A trial has its params, its values under the names of the study's metrics (value, when it has none), what it
     reported as the series `intermediate`, and its state as the tag optuna.state. The sweep gets the best value so far
-    at the number of the trial. `start` goes to `start_run` of each trial, such as experiment="digits".
+    at the number of the trial; when somebody asks it to stop, the study ends. `start` goes to `start_run` of each
+    trial, such as experiment="digits".
     """
 
     def __init__(self, sweep: Run | None = None, **start: Any) -> None:
@@ -40,6 +41,8 @@ class RunstoneCallback:
         run.finish(STATUSES.get(trial.state, "FINISHED"))
         if trial.state is TrialState.COMPLETE and len(study.directions) == 1:
             sweep.log({"best_value": study.best_value}, trial.number)
+        if sweep.stop_requested:
+            study.stop()
 
     def _sweep(self, study: Study) -> Run:
         self._given = runstone.start_run(**{"name": study.study_name, **self._start})

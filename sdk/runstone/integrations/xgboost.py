@@ -17,11 +17,11 @@ class RunstoneCallback(TrainingCallback):
         self._run: AnyRun | None = None
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Mapping[str, list[Any]]]) -> bool:
-        """Log the last value of each; False, for the training goes on."""
+        """Log the last value of each; True, which ends the training, when somebody asked for that."""
         if self._run is None:
             self._run = run_or_new(self._given)
         self._run.log(dict(_last(evals_log)), epoch)
-        return False
+        return self._run.stop_requested
 
     def after_training(self, model: Any) -> Any:
         """Keep which round was the best, where the training stopped early."""

@@ -132,13 +132,13 @@ def test_lightning_leaves_a_run_that_it_was_given(experiment: str, tmp_path: Pat
     assert record_of(run.id).status == "FINISHED"
 
 
-def test_transformers_writes_settings_metrics_and_checkpoints(experiment: str, tmp_path: Path) -> None:
+def bert_trainer(folder: Path, callback: HuggingFaceCallback) -> Trainer:
     config = BertConfig(
         vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, num_labels=2
     )
     examples = [{"input_ids": [1, 2, index % 50], "labels": index % 2} for index in range(16)]
     arguments = TrainingArguments(
-        output_dir=str(tmp_path),
+        output_dir=str(folder),
         num_train_epochs=2,
         per_device_train_batch_size=8,
         logging_steps=1,
@@ -149,15 +149,18 @@ def test_transformers_writes_settings_metrics_and_checkpoints(experiment: str, t
         use_cpu=True,
         disable_tqdm=True,
     )
+    return Trainer(
+        model=BertForSequenceClassification(config),
+        args=arguments,
+        train_dataset=examples,
+        eval_dataset=examples,
+        callbacks=[callback],
+    )
 
+
+def test_transformers_writes_settings_metrics_and_checkpoints(experiment: str, tmp_path: Path) -> None:
     with runstone.start_run(experiment=experiment) as run:
-        trainer = Trainer(
-            model=BertForSequenceClassification(config),
-            args=arguments,
-            train_dataset=examples,
-            eval_dataset=examples,
-            callbacks=[HuggingFaceCallback(log_checkpoints=True)],
-        )
+        trainer = bert_trainer(tmp_path, HuggingFaceCallback(log_checkpoints=True))
         trainer.train()
 
     record = record_of(run.id)
@@ -198,3 +201,28 @@ def test_keras_writes_settings_and_each_epoch(experiment: str) -> None:
         assert list(series.steps) == list(range(EPOCHS))
     assert record.metrics["batch/loss"].count == EPOCHS * 3
     assert (record.params["epochs"], record.params["optimizer.learning_rate"]) == (EPOCHS, 0.25)
+
+
+def test_lightning_ends_with_the_batch_when_the_run_is_asked_to_stop(stopping: runstone.Run, tmp_path: Path) -> None:
+    training = trainer(RunstoneLogger(stopping), tmp_path, enable_checkpointing=False)
+
+    training.fit(Line(), line_data())
+
+    assert training.global_step == 1
+
+
+def test_transformers_ends_with_the_step_when_the_run_is_asked_to_stop(stopping: runstone.Run, tmp_path: Path) -> None:
+    training = bert_trainer(tmp_path, HuggingFaceCallback(stopping))
+
+    training.train()
+
+    assert training.state.global_step == 1
+
+
+def test_keras_ends_with_the_batch_when_the_run_is_asked_to_stop(stopping: runstone.Run) -> None:
+    model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer="sgd", loss="mse")
+
+    model.fit(np.ones((16, 1)), np.ones((16, 1)), batch_size=4, verbose=0, callbacks=[KerasCallback(stopping)])
+
+    assert int(model.optimizer.iterations) == 1
