@@ -2,7 +2,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useClient, useQuery } from "urql";
 import { Link, useLocation } from "wouter";
 import { said } from "../api/client";
-import { ExperimentDocument, RunGroupsDocument, RunsTableDocument, UsualColumnsDocument } from "../api/gql";
+import { ExperimentDocument, RunGroupsDocument, RunsTableDocument } from "../api/gql";
 import { paletteOf } from "../charts/palette";
 import type { Operation } from "../copy/texts";
 import { baseOf, pathOf, selectionOf } from "../state/scope";
@@ -14,10 +14,11 @@ import { ColumnHead, ResizeHandle } from "../table/ColumnHead";
 import { FilterBox } from "../table/FilterBox";
 import { Grid, type GridColumn } from "../table/Grid";
 import { KeyPicker } from "../table/KeyPicker";
-import { keyOf, NAME, NAME_PX, sortedBy, usualColumns, widthOf, withMoved, withPinToggled, withStat, withToggled, withWidth } from "../table/columns";
+import { keyOf, NAME, NAME_PX, sortedBy, widthOf, withMoved, withPinToggled, withStat, withToggled, withWidth } from "../table/columns";
 import { count } from "../table/format";
 import { differs, isNumeric, ROWS_MAX, recentIds, variablesOf } from "../table/frame";
 import { GroupCell, groupRows, idsOf, NameCell, type Row, RunCell, runRows } from "../table/rows";
+import { useColumns } from "../table/useColumns";
 import { useFrame } from "../table/useFrame";
 import { groupVariables, useGroups } from "../table/useGroups";
 import { useKeys } from "../table/useKeys";
@@ -49,8 +50,7 @@ export default function Runs({ experiment }: Props) {
   const isGrouped = view.group.length > 0;
 
   const [{ data: found }] = useQuery({ query: ExperimentDocument, variables: { id: experiment ?? "" }, pause: experiment === null });
-  const [{ data: newest, error: newestError }] = useQuery({ query: UsualColumnsDocument, variables: { select: base }, pause: view.cols !== null });
-  const columns = useMemo(() => view.cols ?? (newest ? usualColumns(newest.runs.nodes) : null), [view.cols, newest]);
+  const { columns, error: columnsError } = useColumns(base, view.cols);
 
   const wanted = useMemo(() => (columns === null ? null : { select, columns, sort: view.sort }), [select, columns, view.sort]);
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
@@ -62,7 +62,7 @@ export default function Runs({ experiment }: Props) {
   const members = useMemo(() => wanted && { ...wanted, select: { ...wanted.select, runIds: memberIds } }, [wanted, memberIds]);
   const runs = useFrame(isGrouped ? (memberIds.length > 0 ? members : null) : wanted);
   const { frame } = runs;
-  const error = groups.error ?? runs.error ?? newestError ?? null;
+  const error = groups.error ?? runs.error ?? columnsError;
 
   // --- What is shown ---
 

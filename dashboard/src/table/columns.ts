@@ -1,5 +1,5 @@
 /* Which columns a table has, what they are called and how wide they are. */
-import type { RunColumn, RunOrder } from "../api/gql";
+import type { RunColumn, RunOrder, UsualColumnsQuery } from "../api/gql";
 import { type Column, formatColumn, isSame, type ShownColumn, type Sort, type View } from "../state/url";
 
 export const ROW_PX = 28;
@@ -44,14 +44,8 @@ function usualWidth({ area, key }: Column): number {
 
 export const shown = (column: Column): ShownColumn => ({ ...column, width: null });
 
-/** What a run was seen to have, which the usual columns are chosen from. */
-export interface Seen {
-  params: { nodes: { key: string }[] };
-  metrics: { nodes: { key: string }[] };
-}
-
-/** The usual columns: how it went, what it was told, what came out. */
-export function usualColumns(runs: readonly Seen[]): ShownColumn[] {
+/** The usual columns, by what the newest runs have: how it went, what it was told, what came out. */
+export function usualColumns({ runs: { nodes: runs } }: UsualColumnsQuery): ShownColumn[] {
   const attributes = (...keys: string[]) => keys.map((key): Column => ({ area: "ATTRIBUTE", key, stat: "LAST" }));
   const keys = (area: "PARAM" | "METRIC", found: string[], most: number) =>
     [...new Set(found)].slice(0, most).map((key): Column => ({ area, key, stat: "LAST" }));

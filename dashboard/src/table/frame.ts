@@ -1,5 +1,6 @@
 /* Runs as columns: what the server answers, put together page by page and kept current run by run. */
 import type { Client } from "@urql/core";
+import { ask } from "../api/ahead";
 import { type RunSelection, RunsTableDocument, type RunsTableQuery } from "../api/gql";
 import type { Column, Sort } from "../state/url";
 import { asked, keyOf, NAME, ordered, STATUS } from "./columns";
@@ -58,11 +59,7 @@ export async function* pages(client: Client, wanted: Asked): AsyncGenerator<Fram
 }
 
 async function asking(client: Client, wanted: Asked, after: string | null): Promise<Page> {
-  const { data, error } = await client.query(RunsTableDocument, variablesOf(wanted, after), { requestPolicy: "network-only" });
-  if (error) {
-    throw error;
-  }
-  return data!.runFrame;
+  return (await ask(client, RunsTableDocument, variablesOf(wanted, after), "network-only")).runFrame;
 }
 
 /** Some of its runs as they are now. */
