@@ -12,12 +12,12 @@ import { type Column, isSame, SELECTED_MAX, type ShownColumn } from "../state/ur
 import { addressOf, useView } from "../state/view";
 import { ColumnHead, ResizeHandle } from "../table/ColumnHead";
 import { FilterBox } from "../table/FilterBox";
-import { Grid, type GridColumn } from "../table/Grid";
+import { type Content, Grid, type GridColumn } from "../table/Grid";
 import { KeyPicker } from "../table/KeyPicker";
 import { keyOf, NAME, NAME_PX, sortedBy, widthOf, withMoved, withPinToggled, withStat, withToggled, withWidth } from "../table/columns";
 import { count } from "../table/format";
 import { differs, isNumeric, ROWS_MAX, recentIds, variablesOf } from "../table/frame";
-import { GroupCell, groupRows, idsOf, NameCell, type Row, RunCell, runRows } from "../table/rows";
+import { groupRows, idsOf, NameCell, ofGroup, ofRun, type Row, runRows } from "../table/rows";
 import { useColumns } from "../table/useColumns";
 import { useFrame } from "../table/useFrame";
 import { groupVariables, useGroups } from "../table/useGroups";
@@ -71,7 +71,7 @@ export default function Runs({ experiment }: Props) {
     if (isGrouped) {
       return (columns ?? []).filter((column) => column.area === "METRIC" || open.size > 0).map(roomForMean);
     }
-    return view.diff ? varying : (columns ?? []);
+    return view.diff && varying.length < (columns ?? []).length ? varying : (columns ?? []);
   }, [isGrouped, columns, open.size, view.diff, varying]);
   const rows = useMemo<readonly Row[]>(
     () => (isGrouped ? groupRows(groups.groups ?? [], open, frame) : runRows(frame)),
@@ -205,30 +205,29 @@ export default function Runs({ experiment }: Props) {
     };
   }
 
-  const renderCell = useCallback(
-    (at: number, columnAt: number) => {
-      const row = rows[at];
-      if (row === undefined) {
-        return null;
-      }
+  const cells = useMemo(() => shown.map((column) => frame?.cells.get(keyOf(column))), [shown, frame]);
+  const contentOf = useCallback(
+    (at: number, columnAt: number): Content => {
+      const row = rows[at]!;
       const column = shown[columnAt - 1];
-      if (column === undefined) {
-        return (
-          <NameCell
-            frame={frame}
-            row={row}
-            by={view.group}
-            slot={row.kind === "run" ? (places.get(row.id) ?? null) : null}
-            isSelected={isRowSelected(at)}
-            palette={palette}
-            onToggle={(extend) => (extend ? extendTo(anchor.current, at) : selectRow(at))}
-            onFold={() => fold(row.id)}
-          />
-        );
+      if (column !== undefined) {
+        return row.kind === "run" ? ofRun(cells[columnAt - 1], row, column, now) : ofGroup(row, column, view.group);
       }
-      return row.kind === "run" ? <RunCell frame={frame} now={now} row={row} column={column} /> : <GroupCell row={row} column={column} by={view.group} />;
+      const name = (
+        <NameCell
+          frame={frame}
+          row={row}
+          by={view.group}
+          slot={row.kind === "run" ? (places.get(row.id) ?? null) : null}
+          isSelected={isRowSelected(at)}
+          palette={palette}
+          onToggle={(extend) => (extend ? extendTo(anchor.current, at) : selectRow(at))}
+          onFold={() => fold(row.id)}
+        />
+      );
+      return { shown: name };
     },
-    [rows, shown, frame, places, palette, view.group, now],
+    [rows, shown, cells, frame, places, palette, view.group, now],
   );
 
   function gridKey(key: string, { column }: { column: number }): boolean {
@@ -314,7 +313,7 @@ export default function Runs({ experiment }: Props) {
             pinned={1 + shown.filter((column) => (columns ?? []).slice(0, view.pin).some((one) => isSame(one, column))).length}
             rowCount={rows.length}
             isSelected={isRowSelected}
-            renderCell={renderCell}
+            contentOf={contentOf}
             onOpen={openRow}
             onSelect={selectRow}
             onExtend={extendTo}

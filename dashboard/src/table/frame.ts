@@ -109,8 +109,9 @@ function merged(frame: Frame, changed: Frame): Frame {
 /** Whether any two runs differ in it; a run without it differs from one with. */
 export function differs(frame: Frame, column: Column): boolean {
   const cells = frame.cells.get(keyOf(column)) ?? [];
-  const first = JSON.stringify(cells[0] ?? null);
-  return cells.some((cell) => JSON.stringify(cell ?? null) !== first);
+  const first = cells[0] ?? null;
+  const text = JSON.stringify(first);
+  return cells.some((cell) => cell !== first && JSON.stringify(cell ?? null) !== text);
 }
 
 const LOOKED_AT = 50;
