@@ -4,6 +4,7 @@ import { type Column, formatColumn, isSame, type ShownColumn, type Sort, type Vi
 
 export const ROW_PX = 28;
 export const NAME_PX = 260;
+const MEAN_PX = 136;
 const DEFAULT_PARAMS = 8;
 const DEFAULT_METRICS = 8;
 
@@ -34,6 +35,10 @@ export const label = ({ area, key }: Column): string => (area === "ATTRIBUTE" ? 
 export const statOf = ({ area, stat }: Column): string | null => (area === "METRIC" && stat !== "LAST" ? stat.toLowerCase() : null);
 
 export const widthOf = (column: ShownColumn): number => column.width ?? usualWidth(column);
+
+/** The column with room for a mean and its deviation, which need more than a value. */
+export const roomForMean = (column: ShownColumn): ShownColumn =>
+  column.area === "METRIC" ? { ...column, width: Math.max(MEAN_PX, widthOf(column)) } : column;
 
 function usualWidth({ area, key }: Column): number {
   if (area === "ATTRIBUTE") {

@@ -114,6 +114,12 @@ export function differs(frame: Frame, column: Column): boolean {
   return cells.some((cell) => cell !== first && JSON.stringify(cell ?? null) !== text);
 }
 
+/** Of its runs those that are running. */
+export function runningIds({ ids, cells }: Frame): string[] {
+  const status = cells.get(keyOf(STATUS)) ?? [];
+  return ids.filter((_, at) => status[at] === "RUNNING");
+}
+
 const LOOKED_AT = 50;
 
 /** Whether it looks like a column of numbers, which stand to the right. */
