@@ -45,7 +45,7 @@ export default function Runs({ experiment }: Props) {
   const { columns, error: columnsError } = useColumns(base, view.cols);
   const rows = useRows(select, columns, view);
   const { frame, runs } = rows;
-  const keys = useKeys(select, frame !== null || isGrouped);
+  const keys = useKeys(select, isGrouped || (frame !== null && !runs.isLoading)); // behind the rows, which it would hold up
 
   const varying = useMemo(() => (frame && columns ? columns.filter((column) => differs(frame, column)) : (columns ?? [])), [frame, columns]);
   const hasOpenGroups = rows.open.size > 0;
@@ -131,8 +131,6 @@ export default function Runs({ experiment }: Props) {
           <Problem title="The runs cannot be shown" advice={said(error)} onRetry={runs.reload} />
         ) : isEmpty ? (
           <NoMatch where={view.q} onClear={() => update({ q: "" })} />
-        ) : rows.rows.length === 0 ? (
-          <p className={styles.waiting}>Looking for runs …</p>
         ) : (
           <Grid
             label={isGrouped ? "Groups of runs" : "Runs"}

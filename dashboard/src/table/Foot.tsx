@@ -52,11 +52,11 @@ export function Foot({ experiment, view, rows, running, onClear }: Props) {
 }
 
 function shownStatus({ groups, frame, total }: Rows): string {
-  if (groups) {
-    return `${count(groups.groups?.length ?? 0)} of ${count(groups.total)} groups`;
+  if (groups?.groups) {
+    return `${count(groups.groups.length)} of ${count(groups.total)} groups`;
   }
   if (frame === null || total === null) {
-    return "";
+    return "Looking for runs …";
   }
   const rows = frame.ids.length;
   return rows < total && rows >= ROWS_MAX ? `the first ${count(rows)} of ${count(total)}; a filter finds the others` : `${count(rows)} of ${count(total)}`;

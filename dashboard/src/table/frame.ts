@@ -41,21 +41,27 @@ function asFrame({ ids, columns, totalCount }: Page): Frame {
   return { ids: ids as string[], cells: new Map(cells), total: totalCount };
 }
 
-function joined(first: Frame, next: Frame): Frame {
-  const cells = [...first.cells].map(([key, column]) => [key, [...column, ...(next.cells.get(key) ?? [])]] as const);
-  return { ids: [...first.ids, ...next.ids], cells: new Map(cells), total: next.total };
+function joined(frames: readonly Frame[]): Frame {
+  const [first] = frames;
+  const cells = [...first!.cells.keys()].map((key) => [key, frames.flatMap((frame) => frame.cells.get(key) ?? [])] as const);
+  return { ids: frames.flatMap(({ ids }) => ids), cells: new Map(cells), total: frames.at(-1)!.total };
 }
 
-/** The frame as far as it is there, after each page. Throws a `CombinedError`. */
+/** The first page, and then all of them, so that rows are drawn twice and not with each page. Throws a `CombinedError`. */
 export async function* pages(client: Client, wanted: Asked): AsyncGenerator<Frame> {
-  let frame: Frame | null = null;
+  const frames: Frame[] = [];
   let after: string | null = null;
+  let rows = 0;
   do {
     const page: Page = await asking(client, wanted, after);
-    frame = frame ? joined(frame, asFrame(page)) : asFrame(page);
-    yield frame;
-    after = page.pageInfo.hasNextPage ? page.pageInfo.endCursor : null;
-  } while (after !== null && frame.ids.length < ROWS_MAX);
+    const frame = asFrame(page);
+    frames.push(frame);
+    rows += frame.ids.length;
+    after = page.pageInfo.hasNextPage && rows < ROWS_MAX ? page.pageInfo.endCursor : null;
+    if (frames.length === 1 || after === null) {
+      yield joined(frames);
+    }
+  } while (after !== null);
 }
 
 async function asking(client: Client, wanted: Asked, after: string | null): Promise<Page> {
