@@ -21,3 +21,8 @@ test("a run without a value differs from one with", () => {
   expect(differs(frame(["a", "b"], [{ a: 1 }, { a: 1 }]), LR)).toBe(false);
   expect(differs(frame([], []), LR)).toBe(false);
 });
+
+test("a number differs from the text that is written alike", () => {
+  expect(differs(frame(["a", "b"], [1, "1"]), LR)).toBe(true);
+  expect(differs(frame(["a", "b"], ["NaN", "NaN"]), LR)).toBe(false);
+});
