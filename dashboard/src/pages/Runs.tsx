@@ -9,7 +9,7 @@ import type { ShownColumn } from "../state/url";
 import { useView } from "../state/view";
 import { NAME, roomForMean } from "../table/columns";
 import { Foot } from "../table/Foot";
-import { differs, recentIds, runningIds, variablesOf } from "../table/frame";
+import { differs, PAGE_ROWS, recentIds, runningIds, variablesOf } from "../table/frame";
 import { type Cell, Grid } from "../table/Grid";
 import { Tools } from "../table/Tools";
 import { useColumnChanges } from "../table/useColumnChanges";
@@ -111,7 +111,7 @@ export default function Runs({ experiment }: Props) {
   const error = rows.error ?? columnsError;
   const operation: Operation = isGrouped
     ? { document: RunGroupsDocument, variables: groupVariables(select, view.group, columns ?? []) }
-    : { document: RunsTableDocument, variables: variablesOf({ select, columns: columns ?? [], sort: view.sort }) };
+    : { document: RunsTableDocument, variables: variablesOf({ select, columns: columns ?? [], sort: view.sort }, PAGE_ROWS) };
   return (
     <section className={styles.page}>
       <RunsHeader experiment={experiment} tab="" operation={operation} />

@@ -5,7 +5,7 @@ import { RunsTableDocument, UsualColumnsDocument } from "../api/gql";
 import { baseOf, selectionOf } from "../state/scope";
 import { parse } from "../state/url";
 import { usualColumns } from "./columns";
-import { variablesOf } from "./frame";
+import { FIRST_ROWS, variablesOf } from "./frame";
 
 const TABLE = /^\/(?:compare|e\/([^/]+))$/;
 
@@ -19,7 +19,7 @@ export async function askForRows(client: Client, { pathname, search }: Pick<Loca
   const experiment = found[1] === undefined ? null : decodeURIComponent(found[1]);
   try {
     const columns = cols ?? usualColumns(await askAhead(client, UsualColumnsDocument, { select: baseOf(experiment) }));
-    await askAhead(client, RunsTableDocument, variablesOf({ select: selectionOf(experiment, q), columns, sort }));
+    await askAhead(client, RunsTableDocument, variablesOf({ select: selectionOf(experiment, q), columns, sort }, FIRST_ROWS));
   } catch {
     return;
   }

@@ -7,6 +7,9 @@ import { asked, keyOf, NAME, ordered, STATUS } from "./columns";
 
 /** No table holds more rows; a filter says which. */
 export const ROWS_MAX = 10_000;
+/** More than a screen has, and a quarter of the time of a page. */
+export const FIRST_ROWS = 100;
+export const PAGE_ROWS = 1_000;
 
 export interface Frame {
   ids: readonly string[];
@@ -29,10 +32,11 @@ function all(columns: readonly Column[]): Column[] {
   return [...new Map([NAME, STATUS, ...columns].map((column) => [keyOf(column), column])).values()];
 }
 
-export const variablesOf = ({ select, columns, sort }: Asked, after: string | null = null) => ({
+export const variablesOf = ({ select, columns, sort }: Asked, first: number, after: string | null = null) => ({
   select,
   columns: all(columns).map(asked),
   orderBy: ordered(sort),
+  first,
   after,
 });
 
@@ -47,32 +51,34 @@ function joined(frames: readonly Frame[]): Frame {
   return { ids: frames.flatMap(({ ids }) => ids), cells: new Map(cells), total: frames.at(-1)!.total };
 }
 
-/** The first page, and then all of them, so that rows are drawn twice and not with each page. Throws a `CombinedError`. */
+/** The first rows soon, and more each time there are ten times as many, until all are there. Throws a `CombinedError`. */
 export async function* pages(client: Client, wanted: Asked): AsyncGenerator<Frame> {
   const frames: Frame[] = [];
   let after: string | null = null;
-  let rows = 0;
+  let [rows, given] = [0, 0];
   do {
-    const page: Page = await asking(client, wanted, after);
+    const first = rows === 0 ? FIRST_ROWS : Math.min(PAGE_ROWS, ROWS_MAX - rows);
+    const page: Page = await asking(client, wanted, first, after);
     const frame = asFrame(page);
     frames.push(frame);
     rows += frame.ids.length;
     after = page.pageInfo.hasNextPage && rows < ROWS_MAX ? page.pageInfo.endCursor : null;
-    if (frames.length === 1 || after === null) {
+    if (rows >= 10 * given || after === null) {
+      given = rows;
       yield joined(frames);
     }
   } while (after !== null);
 }
 
-async function asking(client: Client, wanted: Asked, after: string | null): Promise<Page> {
-  return (await ask(client, RunsTableDocument, variablesOf(wanted, after), "network-only")).runFrame;
+async function asking(client: Client, wanted: Asked, first: number, after: string | null = null): Promise<Page> {
+  return (await ask(client, RunsTableDocument, variablesOf(wanted, first, after), "network-only")).runFrame;
 }
 
 /** Some of its runs as they are now. */
 export async function current(client: Client, wanted: Asked, ids: readonly string[]): Promise<Frame> {
   const among = wanted.select.runIds;
   const runIds = among ? ids.filter((id) => among.includes(id)) : [...ids];
-  return asFrame(await asking(client, { ...wanted, select: { ...wanted.select, runIds }, sort: [] }, null));
+  return asFrame(await asking(client, { ...wanted, select: { ...wanted.select, runIds }, sort: [] }, PAGE_ROWS));
 }
 
 /** With what these runs are now: new ones come first, and those that the selection no longer has are gone. */
@@ -138,6 +144,6 @@ export function isNumeric(frame: Frame, column: Column): boolean {
 export async function recentIds(client: Client, select: RunSelection): Promise<readonly string[]> {
   const recent = "createdAt > '-1m' OR finishedAt > '-1m'";
   const where = select.where ? `(${select.where}) AND (${recent})` : recent;
-  const page = await asking(client, { select: { ...select, where }, columns: [], sort: [] }, null).catch(() => null);
+  const page = await asking(client, { select: { ...select, where }, columns: [], sort: [] }, PAGE_ROWS).catch(() => null);
   return (page?.ids ?? []) as string[];
 }
