@@ -1,5 +1,5 @@
 import type { CombinedError } from "@urql/core";
-import { useEffect, useState } from "react";
+import { useLayoutEffect, useState } from "react";
 import { useClient } from "urql";
 import { ask } from "../api/ahead";
 import { type RunSelection, UsualColumnsDocument } from "../api/gql";
@@ -20,7 +20,7 @@ export function useColumns(base: RunSelection, chosen: View["cols"]): Columns {
   const [usual, setUsual] = useState(UNKNOWN);
   const isChosen = chosen !== null;
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (isChosen) {
       return;
     }
