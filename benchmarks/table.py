@@ -3,7 +3,8 @@
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,20 +22,27 @@ SETTLE_MS: Final = 1_500  # for what comes behind the first rows, so that it is 
 PARAMS: Final = ("lr", "model", "optimizer", "batch_size", "seed", "depth", "width", "dropout")
 COLUMNS: Final = (*(f"param:{key}" for key in PARAMS), *(f"metric:{key}" for key in trainings.KEYS[: 19 - len(PARAMS)]))
 
-# When the first rows were painted, and when all were there, in milliseconds since the navigation began.
+# When the document, the page without rows, its first rows and all of them were painted, in milliseconds since the
+# navigation began.
 NOTE: Final = """
 window.seen = {};
+const painted = (what) => requestAnimationFrame(() => setTimeout(() => { window.seen[what] = performance.now(); }));
+addEventListener("DOMContentLoaded", () => painted("document"));
 new MutationObserver(() => {
+  if (!("code" in window.seen) && document.querySelector("dialog[open]")) {
+    window.seen.code = null;
+    painted("code");
+  }
   const grid = document.querySelector("[role=grid]");
   if (grid && !("first" in window.seen) && grid.querySelector("[role=gridcell]")) {
     window.seen.first = null;
-    requestAnimationFrame(() => setTimeout(() => { window.seen.first = performance.now(); }));
+    painted("first");
   }
   if (grid && grid.ariaRowCount) {
     const rows = Number(grid.ariaRowCount);
     if (rows !== window.seen.rows) {
       window.seen.rows = rows;
-      requestAnimationFrame(() => setTimeout(() => { window.seen.last = performance.now(); }));
+      painted("last");
     }
   }
 }).observe(document, { attributes: true, childList: true, subtree: true });
@@ -80,7 +88,43 @@ def main() -> int:
 async def measure() -> list[Section]:
     """The table of a thousand and of ten thousand runs, from the link to the rows."""
     async with server.started() as runstone, open_browser() as browser:
-        return [await table(runstone, browser, 1_000, 600), await table(runstone, browser, 10_000, 1_200)]
+        bare = await floor(runstone, browser)
+        return [bare, await table(runstone, browser, 1_000, 600), await table(runstone, browser, 10_000, 1_200)]
+
+
+async def floor(runstone: Server, browser: Browser) -> Section:
+    """What the same browser and server take for pages without rows, below which no table can come."""
+    section = Section("A page without rows", "The rest of a load, to compare the tables of this run with.")
+    url = runstone.settings.url
+    async with open_page(browser) as page:
+        documents = [await painted(page, f"{url}/healthz", "document") for _ in range(SAMPLES)]
+        codes = [await painted(page, f"{url}/compare", "code") for _ in range(1 + SAMPLES)]
+    section.add("an answer of two bytes", since_the_link_ms=documents)
+    section.add("the code, for the first time", "asks for the token", since_the_link_ms=codes[:1])
+    section.add("the code, kept by the browser", "asks for the token", since_the_link_ms=codes[1:])
+    return section
+
+
+@asynccontextmanager
+async def open_page(browser: Browser) -> AsyncIterator[Page]:
+    """A page as large as that of the tables, without a token."""
+    context = await browser.new_context(viewport={"width": 1280, "height": 800})
+    try:
+        page = await context.new_page()
+        await page.add_init_script(NOTE)
+        yield page
+    finally:
+        await context.close()
+
+
+async def painted(page: Page, url: str, what: str) -> float:
+    """When it could be seen."""
+    await page.goto("about:blank")
+    await page.goto(url)
+    await page.wait_for_function("(what) => window.seen[what]", arg=what)
+    await page.wait_for_timeout(SETTLE_MS)
+    when: float = await page.evaluate("(what) => window.seen[what]", what)
+    return when
 
 
 async def table(runstone: Server, browser: Browser, runs: int, allowed_ms: int) -> Section:

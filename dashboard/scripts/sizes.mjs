@@ -7,8 +7,8 @@ const DIST = process.argv[2];
 const KIB = 1024;
 /** What must arrive before a page shows something, in bytes of gzip -9. */
 const BUDGETS = [
-  { what: "the runs table", entries: ["index.html", "src/pages/Runs.tsx"], limit: 130 * KIB },
-  { what: "the charts, beyond that", entries: ["src/pages/Charts.tsx"], without: ["index.html", "src/pages/Runs.tsx"], limit: 45 * KIB },
+  { what: "the runs table", entries: ["index.html", "src/main.tsx"], limit: 130 * KIB },
+  { what: "the charts, beyond that", entries: ["src/pages/Charts.tsx"], without: ["index.html", "src/main.tsx"], limit: 45 * KIB },
 ];
 
 const manifest = JSON.parse(readFileSync(join(DIST, ".vite", "manifest.json"), "utf8"));

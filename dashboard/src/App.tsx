@@ -9,6 +9,8 @@ import { KeysProvider } from "./ui/Keys";
 import { Shell } from "./ui/Shell";
 import { TokenBox, type TokenNeed } from "./ui/TokenBox";
 
+const PAGE = <Pages />; // one element, so that what changes around it does not render it
+
 /** The dashboard: a client for the token of this tab, and the page of the address. */
 export function App() {
   const [token, setToken] = useState(keptToken);
@@ -35,7 +37,7 @@ export function App() {
         <Provider value={client} key={token}>
           <KeysProvider>
             <Shell onChangeToken={() => setNeed("change")}>
-              <Pages />
+              {PAGE}
             </Shell>
           </KeysProvider>
         </Provider>

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Column, EMPTY, format, parse, type View } from "./url";
+import { type Column, EMPTY, format, keeping, parse, type View } from "./url";
 
 const text = fc.string({ unit: "grapheme", minLength: 1 });
 const number = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0);
@@ -66,4 +66,12 @@ test("an address can be read by people", () => {
 
 test("keys of a later version are kept", () => {
   expect(format(parse("u=7&zoom=3&q=a"))).toBe("q=a&zoom=3&u=1");
+});
+
+test("a view keeps the lists of the one before it that say the same", () => {
+  const before = parse("cols=param:lr&sort=param:lr&nw=300");
+  const now = keeping(before, parse("cols=param:lr&sort=-param:lr&diff=1&nw=300"));
+
+  expect(now).toEqual(parse("cols=param:lr&sort=-param:lr&diff=1&nw=300"));
+  expect([now.cols === before.cols, now.rest === before.rest, now.sort === before.sort]).toEqual([true, true, false]);
 });

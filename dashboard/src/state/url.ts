@@ -237,6 +237,12 @@ export function parse(search: string): View {
   return Object.assign({}, EMPTY, ...known, { rest: given.filter(([name]) => !Object.hasOwn(KEYS, name)) }) as View;
 }
 
+/** The view, with the very lists of the one before it where they say the same, so that nothing is worked out again. */
+export function keeping(before: View, view: View): View {
+  const same = (Object.keys(view) as (keyof View)[]).filter((name) => JSON.stringify(before[name]) === JSON.stringify(view[name]));
+  return { ...view, ...Object.fromEntries(same.map((name) => [name, before[name]])) };
+}
+
 /** Percent-encoded, but for what an address may show as it is. */
 const encoded = (text: string) =>
   encodeURIComponent(text).replace(/%(3A|2C|2F|40|3D)/g, decodeURIComponent).replaceAll("%20", "+");

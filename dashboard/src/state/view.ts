@@ -1,6 +1,6 @@
-import { useCallback, useMemo } from "react";
+import { useCallback, useMemo, useRef } from "react";
 import { useLocation, useSearch } from "wouter";
-import { format, parse, type View } from "./url";
+import { EMPTY, format, keeping, parse, type View } from "./url";
 
 export type Change = Partial<View> | ((view: View) => Partial<View>);
 /** Changes the view. `replace` is for what changes continuously, so that Back steps over it. */
@@ -16,7 +16,9 @@ export function addressOf(path: string, view: View): string {
 export function useView(): [View, Update] {
   const search = useSearch();
   const [path, navigate] = useLocation();
-  const view = useMemo(() => parse(search), [search]);
+  const before = useRef(EMPTY);
+  const view = useMemo(() => keeping(before.current, parse(search)), [search]);
+  before.current = view;
   const update = useCallback<Update>(
     (change, how = { replace: false }) => {
       const now = parse(location.search); // two changes in one tick both count

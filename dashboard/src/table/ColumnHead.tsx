@@ -1,50 +1,38 @@
 import { type PointerEvent, useRef } from "react";
-import type { Column, Sort, Stat } from "../state/url";
+import { isSame, type ShownColumn, type Sort, type Stat } from "../state/url";
 import { Middle } from "../ui/Middle";
 import { Popover } from "../ui/Popover";
-import { label, statOf } from "./columns";
+import { keyOf, label, statOf, widthOf } from "./columns";
 import styles from "./ColumnHead.module.css";
+import type { ColumnChanges } from "./useColumnChanges";
 
 const STATS: readonly Stat[] = ["LAST", "MIN", "MAX", "FIRST", "BEST", "COUNT"];
 const STEP_PX = 40;
 
-export interface ColumnActions {
-  onSort: (keepOthers: boolean) => void;
-  onPin: () => void;
-  onHide: () => void;
-  /** To the left or to the right. */
-  onMove: (by: -1 | 1) => void;
-  /** Another column, by its key, was dropped on this one. */
-  onDrop: (key: string) => void;
-  onWidth: (width: number) => void;
-  onStat: (stat: Stat) => void;
-  onGroup: () => void;
-}
-
-interface Props extends ColumnActions {
-  column: Column;
-  columnKey: string;
-  width: number;
+interface Props {
+  column: ShownColumn;
   isPinned: boolean;
   sort: readonly Sort[];
-  sorted: Sort | null;
+  changes: ColumnChanges;
 }
 
 const DRAGGED = "text/plain";
 
 /** The head of a column: sorts when it is pressed, moves when it is dragged, and has a menu for everything else. */
-export function ColumnHead({ column, columnKey, width, isPinned, sort, sorted, ...actions }: Props) {
+export function ColumnHead({ column, isPinned, sort, changes }: Props) {
   const stat = statOf(column);
-  const place = sorted ? sort.indexOf(sorted) : -1;
+  const width = widthOf(column);
+  const place = sort.findIndex((one) => isSame(one, column));
+  const sorted = sort[place] ?? null;
   return (
     <div
       className={styles.head}
       draggable
-      onDragStart={(event) => event.dataTransfer.setData(DRAGGED, columnKey)}
+      onDragStart={(event) => event.dataTransfer.setData(DRAGGED, keyOf(column))}
       onDragOver={(event) => event.preventDefault()}
-      onDrop={(event) => actions.onDrop(event.dataTransfer.getData(DRAGGED))}
+      onDrop={(event) => changes.drop(event.dataTransfer.getData(DRAGGED), column)}
     >
-      <button type="button" tabIndex={-1} className={styles.sort} title={`Sort by ${column.key}; with Shift after the others`} onClick={(event) => actions.onSort(event.shiftKey)}>
+      <button type="button" tabIndex={-1} className={styles.sort} title={`Sort by ${column.key}; with Shift after the others`} onClick={(event) => changes.sort(column, event.shiftKey)}>
         <Middle text={label(column)} />
         {stat && <span className={styles.stat}>{stat}</span>}
         {sorted && (
@@ -73,24 +61,24 @@ export function ColumnHead({ column, columnKey, width, isPinned, sort, sorted, .
               {column.area === "METRIC" && (
                 <div role="radiogroup" aria-label="Which value" className={styles.stats}>
                   {STATS.map((one) => (
-                    <button key={one} type="button" role="radio" aria-checked={one === column.stat} aria-pressed={one === column.stat} onClick={() => actions.onStat(one)}>
+                    <button key={one} type="button" role="radio" aria-checked={one === column.stat} aria-pressed={one === column.stat} onClick={() => changes.choose(column, one)}>
                       {one.toLowerCase()}
                     </button>
                   ))}
                 </div>
               )}
-              {item(isPinned ? "Unpin" : "Pin to the left", actions.onPin)}
-              {item("Move left", () => actions.onMove(-1))}
-              {item("Move right", () => actions.onMove(1))}
-              {item("Wider", () => actions.onWidth(width + STEP_PX))}
-              {item("Narrower", () => actions.onWidth(width - STEP_PX))}
-              {column.area !== "METRIC" && item("Group by it", actions.onGroup)}
-              {item("Hide", actions.onHide)}
+              {item(isPinned ? "Unpin" : "Pin to the left", () => changes.pin(column))}
+              {item("Move left", () => changes.move(column, -1))}
+              {item("Move right", () => changes.move(column, 1))}
+              {item("Wider", () => changes.resize(column, width + STEP_PX))}
+              {item("Narrower", () => changes.resize(column, width - STEP_PX))}
+              {column.area !== "METRIC" && item("Group by it", () => changes.group(column))}
+              {item("Hide", () => changes.toggle(column))}
             </div>
           );
         }}
       </Popover>
-      <ResizeHandle width={width} onWidth={actions.onWidth} />
+      <ResizeHandle width={width} onWidth={(to) => changes.resize(column, to)} />
     </div>
   );
 }

@@ -1,6 +1,6 @@
 /* A grid of any number of rows and columns, of which only those in sight are in the document. */
-import { useVirtualizer, type VirtualItem } from "@tanstack/react-virtual";
-import { type KeyboardEvent, memo, type ReactNode, useCallback, useEffect, useId, useMemo, useRef, useState } from "react";
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { type KeyboardEvent, memo, type MouseEvent, type ReactNode, useEffect, useId, useMemo, useRef, useState } from "react";
 import { ROW_PX } from "./columns";
 import styles from "./Grid.module.css";
 
@@ -19,6 +19,14 @@ export interface Cell {
   column: number;
 }
 
+/** What stands in a cell. One that is only a text costs one element, and there are hundreds of them. */
+export interface Content {
+  shown: ReactNode;
+  /** The whole of it, where less is shown. */
+  title?: string;
+  isMuted?: boolean;
+}
+
 interface Props {
   label: string;
   columns: readonly GridColumn[];
@@ -26,7 +34,7 @@ interface Props {
   pinned: number;
   rowCount: number;
   isSelected: (row: number) => boolean;
-  renderCell: (row: number, column: number) => ReactNode;
+  contentOf: (row: number, column: number) => Content;
   onOpen: (row: number) => void;
   onSelect: (row: number) => void;
   /** All rows from one to the other, both included. */
@@ -65,13 +73,12 @@ function moved({ row, column }: Cell, key: string, rows: number, columns: number
   }
 }
 
-export function Grid({ label, columns, pinned, rowCount, isSelected, renderCell, onOpen, onSelect, onExtend, onKey }: Props) {
+export function Grid({ label, columns, pinned, rowCount, isSelected, contentOf, onOpen, onSelect, onExtend, onKey }: Props) {
   const id = useId();
   const scroller = useRef<HTMLDivElement>(null);
   const [active, setActive] = useState<Cell>({ row: 0, column: 0 });
 
-  const fixed = columns.slice(0, pinned);
-  const free = columns.slice(pinned);
+  const [fixed, free] = useMemo(() => [columns.slice(0, pinned), columns.slice(pinned)], [columns, pinned]);
   const fixedWidth = fixed.reduce((sum, { width }) => sum + width, 0);
   const widths = free.map(({ width }) => width).join();
 
@@ -94,7 +101,13 @@ export function Grid({ label, columns, pinned, rowCount, isSelected, renderCell,
 
   const shown = lanes.getVirtualItems();
   const width = fixedWidth + lanes.getTotalSize();
-  const cellId = useCallback((row: number, column: number) => `${id}-${row}-${column}`, [id]);
+  const places = useMemo(
+    () => [
+      ...fixed.map((column, index): Place => ({ index, column, style: { width: column.width } })),
+      ...shown.map(({ index, start }): Place => ({ index: pinned + index, column: free[index]!, style: { width: free[index]!.width, left: fixedWidth + start } })),
+    ],
+    [fixed, free, shown, pinned, fixedWidth],
+  );
 
   function go(to: Cell): void {
     setActive(to);
@@ -125,7 +138,15 @@ export function Grid({ label, columns, pinned, rowCount, isSelected, renderCell,
     event.preventDefault();
   }
 
-  const place = Math.min(active.row, rowCount - 1);
+  function pointed(event: MouseEvent): void {
+    const cell = (event.target as Element).closest("[role=gridcell]");
+    const row = cell?.closest("[role=row]");
+    if (cell && row) {
+      setActive({ row: Number(row.ariaRowIndex) - 2, column: Number(cell.ariaColIndex) - 1 });
+    }
+  }
+
+  const activeRow = Math.min(active.row, rowCount - 1);
   return (
     <div
       ref={scroller}
@@ -135,20 +156,17 @@ export function Grid({ label, columns, pinned, rowCount, isSelected, renderCell,
       aria-rowcount={rowCount + 1}
       aria-colcount={columns.length}
       aria-multiselectable="true"
-      aria-activedescendant={rowCount > 0 ? cellId(place, active.column) : undefined}
+      aria-activedescendant={rowCount > 0 ? id : undefined}
       tabIndex={0}
       onKeyDown={pressed}
+      onMouseDown={pointed}
     >
       <div role="rowgroup" className={styles.head} style={{ width }}>
         <div role="row" aria-rowindex={1} className={styles.row}>
           <div className={styles.fixed} role="presentation" style={{ width: fixedWidth }}>
-            {fixed.map((column, index) => (
-              <Head key={column.key} column={column} index={index} />
-            ))}
+            {places.slice(0, pinned).map(columnHead)}
           </div>
-          {shown.map(({ index, start }) => (
-            <Head key={free[index]!.key} column={free[index]!} index={pinned + index} left={fixedWidth + start} />
-          ))}
+          {places.slice(pinned).map(columnHead)}
         </div>
       </div>
       <div role="rowgroup" className={styles.body} style={{ width, height: rows.getTotalSize() }}>
@@ -157,15 +175,13 @@ export function Grid({ label, columns, pinned, rowCount, isSelected, renderCell,
             key={index}
             row={index}
             top={start}
-            columns={columns}
+            places={places}
             pinned={pinned}
             fixedWidth={fixedWidth}
-            shown={shown}
             isSelected={isSelected(index)}
-            activeColumn={index === place ? active.column : null}
-            cellId={cellId}
-            renderCell={renderCell}
-            onPoint={setActive}
+            activeColumn={index === activeRow ? active.column : null}
+            activeId={id}
+            contentOf={contentOf}
           />
         ))}
       </div>
@@ -173,55 +189,62 @@ export function Grid({ label, columns, pinned, rowCount, isSelected, renderCell,
   );
 }
 
-function Head({ column, index, left }: { column: GridColumn; index: number; left?: number }) {
-  return (
-    <div
-      role="columnheader"
-      aria-colindex={index + 1}
-      aria-sort={column.sorted ?? undefined}
-      className={`${styles.cell} ${column.isNumeric ? styles.number : ""} ${left === undefined ? "" : styles.placed}`}
-      style={{ width: column.width, left }}
-    >
-      {column.header}
-    </div>
-  );
+/** A column in sight, and where it stands. */
+interface Place {
+  index: number;
+  column: GridColumn;
+  style: { width: number; left?: number };
 }
+
+const columnHead = ({ index, column, style }: Place) => (
+  <div
+    key={column.key}
+    role="columnheader"
+    aria-colindex={index + 1}
+    aria-sort={column.sorted ?? undefined}
+    className={`${styles.columnHead} ${column.isNumeric ? styles.numberHead : ""} ${style.left === undefined ? "" : styles.placed}`}
+    style={style}
+  >
+    {column.header}
+  </div>
+);
 
 interface RowProps {
   row: number;
   top: number;
-  columns: readonly GridColumn[];
+  places: readonly Place[];
   pinned: number;
   fixedWidth: number;
-  shown: VirtualItem[];
   isSelected: boolean;
   activeColumn: number | null;
-  cellId: (row: number, column: number) => string;
-  renderCell: (row: number, column: number) => ReactNode;
-  onPoint: (cell: Cell) => void;
+  activeId: string;
+  contentOf: (row: number, column: number) => Content;
 }
 
-const Row = memo(function Row({ row, top, columns, pinned, fixedWidth, shown, isSelected, activeColumn, cellId, renderCell, onPoint }: RowProps) {
-  const fixed = useMemo(() => [...columns.slice(0, pinned).keys()], [columns, pinned]);
-  const cell = (column: number, left?: number) => (
-    <div
-      key={columns[column]!.key}
-      id={cellId(row, column)}
-      role="gridcell"
-      aria-colindex={column + 1}
-      className={`${styles.cell} ${columns[column]!.isNumeric ? styles.number : ""} ${left === undefined ? "" : styles.placed} ${column === activeColumn ? styles.active : ""}`}
-      style={{ width: columns[column]!.width, left }}
-      onMouseDown={() => onPoint({ row, column })}
-    >
-      {renderCell(row, column)}
-    </div>
-  );
+const Row = memo(function Row({ row, top, places, pinned, fixedWidth, isSelected, activeColumn, activeId, contentOf }: RowProps) {
+  function cell({ index, column, style }: Place): ReactNode {
+    const { shown, title, isMuted = false } = contentOf(row, index);
+    const isActive = index === activeColumn;
+    return (
+      <div
+        key={column.key}
+        id={isActive ? activeId : undefined}
+        role="gridcell"
+        aria-colindex={index + 1}
+        className={`${styles.cell} ${column.isNumeric ? styles.number : ""} ${style.left === undefined ? "" : styles.placed} ${isMuted ? "muted" : ""} ${isActive ? styles.active : ""}`}
+        style={style}
+        title={title}
+      >
+        {shown}
+      </div>
+    );
+  }
   return (
     <div role="row" aria-rowindex={row + 2} aria-selected={isSelected} className={`${styles.row} ${styles.placed}`} style={{ top, height: ROW_PX }}>
       <div className={styles.fixed} role="presentation" style={{ width: fixedWidth }}>
-        {fixed.map((column) => cell(column))}
+        {places.slice(0, pinned).map(cell)}
       </div>
-      {shown.map(({ index, start }) => cell(pinned + index, fixedWidth + start))}
+      {places.slice(pinned).map(cell)}
     </div>
   );
 });

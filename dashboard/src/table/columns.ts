@@ -1,9 +1,10 @@
 /* Which columns a table has, what they are called and how wide they are. */
-import type { RunColumn, RunOrder } from "../api/gql";
+import type { RunColumn, RunOrder, UsualColumnsQuery } from "../api/gql";
 import { type Column, formatColumn, isSame, type ShownColumn, type Sort, type View } from "../state/url";
 
 export const ROW_PX = 28;
 export const NAME_PX = 260;
+const MEAN_PX = 136;
 const DEFAULT_PARAMS = 8;
 const DEFAULT_METRICS = 8;
 
@@ -35,6 +36,10 @@ export const statOf = ({ area, stat }: Column): string | null => (area === "METR
 
 export const widthOf = (column: ShownColumn): number => column.width ?? usualWidth(column);
 
+/** The column with room for a mean and its deviation, which need more than a value. */
+export const roomForMean = (column: ShownColumn): ShownColumn =>
+  column.area === "METRIC" ? { ...column, width: Math.max(MEAN_PX, widthOf(column)) } : column;
+
 function usualWidth({ area, key }: Column): number {
   if (area === "ATTRIBUTE") {
     return key === "id" ? 280 : 104;
@@ -44,14 +49,8 @@ function usualWidth({ area, key }: Column): number {
 
 export const shown = (column: Column): ShownColumn => ({ ...column, width: null });
 
-/** What a run was seen to have, which the usual columns are chosen from. */
-export interface Seen {
-  params: { nodes: { key: string }[] };
-  metrics: { nodes: { key: string }[] };
-}
-
-/** The usual columns: how it went, what it was told, what came out. */
-export function usualColumns(runs: readonly Seen[]): ShownColumn[] {
+/** The usual columns, by what the newest runs have: how it went, what it was told, what came out. */
+export function usualColumns({ runs: { nodes: runs } }: UsualColumnsQuery): ShownColumn[] {
   const attributes = (...keys: string[]) => keys.map((key): Column => ({ area: "ATTRIBUTE", key, stat: "LAST" }));
   const keys = (area: "PARAM" | "METRIC", found: string[], most: number) =>
     [...new Set(found)].slice(0, most).map((key): Column => ({ area, key, stat: "LAST" }));

@@ -1,11 +1,15 @@
 /* Runs as columns: what the server answers, put together page by page and kept current run by run. */
 import type { Client } from "@urql/core";
+import { ask } from "../api/ahead";
 import { type RunSelection, RunsTableDocument, type RunsTableQuery } from "../api/gql";
 import type { Column, Sort } from "../state/url";
 import { asked, keyOf, NAME, ordered, STATUS } from "./columns";
 
 /** No table holds more rows; a filter says which. */
 export const ROWS_MAX = 10_000;
+/** More than a screen has, and a quarter of the time of a page. */
+export const FIRST_ROWS = 100;
+export const PAGE_ROWS = 1_000;
 
 export interface Frame {
   ids: readonly string[];
@@ -28,10 +32,11 @@ function all(columns: readonly Column[]): Column[] {
   return [...new Map([NAME, STATUS, ...columns].map((column) => [keyOf(column), column])).values()];
 }
 
-export const variablesOf = ({ select, columns, sort }: Asked, after: string | null = null) => ({
+export const variablesOf = ({ select, columns, sort }: Asked, first: number, after: string | null = null) => ({
   select,
   columns: all(columns).map(asked),
   orderBy: ordered(sort),
+  first,
   after,
 });
 
@@ -40,36 +45,40 @@ function asFrame({ ids, columns, totalCount }: Page): Frame {
   return { ids: ids as string[], cells: new Map(cells), total: totalCount };
 }
 
-function joined(first: Frame, next: Frame): Frame {
-  const cells = [...first.cells].map(([key, column]) => [key, [...column, ...(next.cells.get(key) ?? [])]] as const);
-  return { ids: [...first.ids, ...next.ids], cells: new Map(cells), total: next.total };
+function joined(frames: readonly Frame[]): Frame {
+  const [first] = frames;
+  const cells = [...first!.cells.keys()].map((key) => [key, frames.flatMap((frame) => frame.cells.get(key) ?? [])] as const);
+  return { ids: frames.flatMap(({ ids }) => ids), cells: new Map(cells), total: frames.at(-1)!.total };
 }
 
-/** The frame as far as it is there, after each page. Throws a `CombinedError`. */
+/** The first rows soon, and more each time there are ten times as many, until all are there. Throws a `CombinedError`. */
 export async function* pages(client: Client, wanted: Asked): AsyncGenerator<Frame> {
-  let frame: Frame | null = null;
+  const frames: Frame[] = [];
   let after: string | null = null;
+  let [rows, given] = [0, 0];
   do {
-    const page: Page = await asking(client, wanted, after);
-    frame = frame ? joined(frame, asFrame(page)) : asFrame(page);
-    yield frame;
-    after = page.pageInfo.hasNextPage ? page.pageInfo.endCursor : null;
-  } while (after !== null && frame.ids.length < ROWS_MAX);
+    const first = rows === 0 ? FIRST_ROWS : Math.min(PAGE_ROWS, ROWS_MAX - rows);
+    const page: Page = await asking(client, wanted, first, after);
+    const frame = asFrame(page);
+    frames.push(frame);
+    rows += frame.ids.length;
+    after = page.pageInfo.hasNextPage && rows < ROWS_MAX ? page.pageInfo.endCursor : null;
+    if (rows >= 10 * given || after === null) {
+      given = rows;
+      yield joined(frames);
+    }
+  } while (after !== null);
 }
 
-async function asking(client: Client, wanted: Asked, after: string | null): Promise<Page> {
-  const { data, error } = await client.query(RunsTableDocument, variablesOf(wanted, after), { requestPolicy: "network-only" });
-  if (error) {
-    throw error;
-  }
-  return data!.runFrame;
+async function asking(client: Client, wanted: Asked, first: number, after: string | null = null): Promise<Page> {
+  return (await ask(client, RunsTableDocument, variablesOf(wanted, first, after), "network-only")).runFrame;
 }
 
 /** Some of its runs as they are now. */
 export async function current(client: Client, wanted: Asked, ids: readonly string[]): Promise<Frame> {
   const among = wanted.select.runIds;
   const runIds = among ? ids.filter((id) => among.includes(id)) : [...ids];
-  return asFrame(await asking(client, { ...wanted, select: { ...wanted.select, runIds }, sort: [] }, null));
+  return asFrame(await asking(client, { ...wanted, select: { ...wanted.select, runIds }, sort: [] }, PAGE_ROWS));
 }
 
 /** With what these runs are now: new ones come first, and those that the selection no longer has are gone. */
@@ -112,8 +121,15 @@ function merged(frame: Frame, changed: Frame): Frame {
 /** Whether any two runs differ in it; a run without it differs from one with. */
 export function differs(frame: Frame, column: Column): boolean {
   const cells = frame.cells.get(keyOf(column)) ?? [];
-  const first = JSON.stringify(cells[0] ?? null);
-  return cells.some((cell) => JSON.stringify(cell ?? null) !== first);
+  const first = cells[0] ?? null;
+  const text = JSON.stringify(first);
+  return cells.some((cell) => cell !== first && JSON.stringify(cell ?? null) !== text);
+}
+
+/** Of its runs those that are running. */
+export function runningIds({ ids, cells }: Frame): string[] {
+  const status = cells.get(keyOf(STATUS)) ?? [];
+  return ids.filter((_, at) => status[at] === "RUNNING");
 }
 
 const LOOKED_AT = 50;
@@ -128,6 +144,6 @@ export function isNumeric(frame: Frame, column: Column): boolean {
 export async function recentIds(client: Client, select: RunSelection): Promise<readonly string[]> {
   const recent = "createdAt > '-1m' OR finishedAt > '-1m'";
   const where = select.where ? `(${select.where}) AND (${recent})` : recent;
-  const page = await asking(client, { select: { ...select, where }, columns: [], sort: [] }, null).catch(() => null);
+  const page = await asking(client, { select: { ...select, where }, columns: [], sort: [] }, PAGE_ROWS).catch(() => null);
   return (page?.ids ?? []) as string[];
 }

@@ -10,6 +10,7 @@ import { Middle } from "../ui/Middle";
 import { keyOf, NAME } from "./columns";
 import { brief, count, exact } from "./format";
 import type { Frame } from "./frame";
+import type { Content } from "./Grid";
 import { type Group, meanOf, nameOf, valueOf } from "./groups";
 import styles from "./rows.module.css";
 
@@ -45,34 +46,22 @@ export function groupRows(groups: readonly Group[], open: ReadonlySet<string>, m
 
 export const idsOf = (row: Row): readonly string[] => (row.kind === "run" ? [row.id] : row.group.runIds);
 
-interface CellsOf {
-  frame: Frame | null;
-  now: number;
-}
-
-export function RunCell({ frame, now, row, column }: CellsOf & { row: RunRow; column: Column }): ReactNode {
-  const value = frame?.cells.get(keyOf(column))?.[row.at];
+/** What a run has in a column, of which these are the cells. */
+export function ofRun(cells: readonly unknown[] | undefined, { at }: RunRow, column: Column, now: number): Content {
+  const value = cells?.[at];
   if (column.area === "ATTRIBUTE" && column.key === "status" && typeof value === "string") {
-    return <StatusBadge status={value as RunStatus} />;
+    return { shown: <StatusBadge status={value as RunStatus} /> };
   }
-  return (
-    <span className={value === null || value === undefined ? styles.absent : styles.text} title={exact(value)}>
-      {brief(column, value, now)}
-    </span>
-  );
+  return { shown: brief(column, value, now), title: exact(value), isMuted: value === null || value === undefined };
 }
 
-export function GroupCell({ row: { group }, column, by }: { row: GroupRow; column: Column; by: readonly Column[] }): ReactNode {
+/** What the runs of a group have in a column. */
+export function ofGroup({ group }: GroupRow, column: Column, by: readonly Column[]): Content {
   const summary = group.summaries.get(keyOf(column));
   if (summary) {
-    const all = `${exact(summary.mean)}, from ${exact(summary.min)} to ${exact(summary.max)}, of ${summary.count} runs`;
-    return (
-      <span className={styles.text} title={all}>
-        {meanOf(summary)}
-      </span>
-    );
+    return { shown: meanOf(summary), title: `${exact(summary.mean)}, from ${exact(summary.min)} to ${exact(summary.max)}, of ${summary.count} runs` };
   }
-  return by.some((one) => keyOf(one) === keyOf(column)) ? <span className={styles.text}>{valueOf(group, column)}</span> : null;
+  return { shown: by.some((one) => keyOf(one) === keyOf(column)) ? valueOf(group, column) : null };
 }
 
 interface NameProps {
@@ -91,7 +80,7 @@ interface NameProps {
 export function NameCell({ frame, row, by, slot, isSelected, palette, onToggle, onFold }: NameProps): ReactNode {
   const name = row.kind === "run" ? exact(frame?.cells.get(keyOf(NAME))?.[row.at]) : nameOf(row.group, by);
   return (
-    <>
+    <div className={styles.first}>
       <input
         type="checkbox"
         tabIndex={-1}
@@ -114,6 +103,6 @@ export function NameCell({ frame, row, by, slot, isSelected, palette, onToggle, 
           <span className="muted">n={count(row.group.runCount)}</span>
         </button>
       )}
-    </>
+    </div>
   );
 }

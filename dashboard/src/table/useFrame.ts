@@ -1,5 +1,5 @@
 import type { CombinedError } from "@urql/core";
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useCallback, useLayoutEffect, useRef, useState } from "react";
 import { useClient } from "urql";
 import { type Asked, type Frame, current, pages, updated } from "./frame";
 
@@ -27,7 +27,8 @@ export function useFrame(wanted: Asked | null): Loaded {
   const latest = useRef(wanted);
   latest.current = wanted;
 
-  useEffect(() => {
+  // Before the first paint, for what was asked ahead and is there.
+  useLayoutEffect(() => {
     if (key === null) {
       return;
     }

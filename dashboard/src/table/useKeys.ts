@@ -1,4 +1,4 @@
-import { useMemo } from "react";
+import { useMemo, useRef } from "react";
 import { useQuery } from "urql";
 import { ColumnPickerDocument, type RunSelection } from "../api/gql";
 import type { Column } from "../state/url";
@@ -16,9 +16,11 @@ export interface Keys {
   total: number;
 }
 
-/** The keys of the selected runs, asked for once there is reason to. */
+/** The keys of the selected runs, asked for from when there first is reason to. */
 export function useKeys(select: RunSelection, isWanted: boolean): Keys {
-  const [{ data }] = useQuery({ query: ColumnPickerDocument, variables: { select, search: "" }, pause: !isWanted });
+  const wasWanted = useRef(false);
+  wasWanted.current ||= isWanted;
+  const [{ data }] = useQuery({ query: ColumnPickerDocument, variables: { select, search: "" }, pause: !wasWanted.current });
   return useMemo(() => {
     const nodes = data?.runKeys.nodes.filter(({ kind }) => kind !== "DATASET");
     const keys = nodes?.map(({ kind, key, distinctCount, differs }): Key => ({ area: kind, key, stat: "LAST", distinct: distinctCount, differs }));
