@@ -95,6 +95,8 @@ class Parts:
 
     def by_step(self) -> "Parts":
         """The parts by their lowest step, then attempt, writer and seq."""
+        if len(self.sizes) == 1:
+            return self
         low_steps = np.minimum.reduceat(self.points.steps, self.starts)
         order = np.lexsort((self.first_seqs, self.writers, self.attempts, low_steps))
         if increases(order):
