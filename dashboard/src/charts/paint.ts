@@ -31,6 +31,7 @@ const RAW_OPACITY = 0.25;
 const BAND_OPACITY = 0.16;
 const GREY_OPACITY = 0.55;
 const LINE_WIDTH = 1.5;
+const GRAIN = 2; // CSS pixels that a column of a raster is wide, about as a line is: half the work
 const DOT_SPACE = 14; // CSS pixels between points from which on each gets a dot
 
 /** Draw everything but what is highlighted. */
@@ -85,17 +86,20 @@ export function highlightColour(line: Line, palette: Palette): string {
 }
 
 function paintRaster(context: CanvasRenderingContext2D, place: Place, lines: readonly Line[], ramp: Ramp): void {
-  const raster = newRaster(Math.ceil(place.width), Math.ceil(place.height));
-  const rows = new Float64Array(place.columns.length);
+  const [wide, high] = [GRAIN * place.ratio, place.ratio];
+  const raster = newRaster(Math.ceil(place.width / wide), Math.ceil(place.height / high));
+  const columns = place.columns.map((column) => column / wide);
+  const toRow = { ...place.toRow, scale: place.toRow.scale / high, offset: place.toRow.offset / high };
+  const rows = new Float64Array(columns.length);
   for (const line of lines) {
-    rowsOf(line.values, place.toRow, rows);
-    addLine(raster, place.columns, rows);
+    rowsOf(line.values, toRow, rows);
+    addLine(raster, columns, rows);
   }
   const pixels = pixelsOf(raster, ramp);
   // Through a canvas of its own: putImageData would wipe the grid away.
   const layer = new OffscreenCanvas(raster.width, raster.height);
   layer.getContext("2d")!.putImageData(new ImageData(pixels, raster.width), 0, 0);
-  context.drawImage(layer, 0, 0);
+  context.drawImage(layer, 0, 0, raster.width * wide, raster.height * high);
 }
 
 function paintGrey(context: CanvasRenderingContext2D, place: Place, lines: Line[], palette: Palette): void {
