@@ -151,12 +151,14 @@ class Frame:
     @cached_property
     def is_exact(self) -> bool:
         """Whether every point was read and has a bucket for itself."""
-        is_alone = bool((np.diff(self._cells) != 0).all())
+        is_alone = bool((self._cells[1:] != self._cells[:-1]).all())
         return is_alone and all(trace.is_whole for trace in self.traces)
 
     @cached_property
     def means(self) -> Floats:
         """Of the values of each bucket."""
+        if len(self._starts) == len(self._finite):
+            return self._matrix(self._finite)
         sizes = np.diff(self._starts, append=len(self._finite))
         return self._reduced(np.add, self._finite / np.repeat(sizes, sizes))
 
@@ -243,7 +245,10 @@ class Frame:
     @cached_property
     def _starts(self) -> Ints:
         """Where the values of each bucket that has some begin."""
-        return np.flatnonzero(np.diff(self._finite_cells, prepend=-1))
+        cells = self._finite_cells
+        begins = np.ones(len(cells), np.bool_)
+        np.not_equal(cells[1:], cells[:-1], out=begins[1:])
+        return np.flatnonzero(begins)
 
     def _reduced(self, by: np.ufunc, values: Floats) -> Floats:
         return self._matrix(by.reduceat(values, self._starts) if len(values) else values)
