@@ -1,4 +1,4 @@
-import type { Line } from "./drawing";
+import { type Line, ODDITIES, type Oddity } from "./drawing";
 import { counted, shortValue, wholeNumber } from "./numbers";
 import { extent } from "./ranges";
 
@@ -42,9 +42,12 @@ export function chartSummary(metric: string, lines: readonly Line[], noun: strin
   return (odd ? [...parts, odd] : parts).join(", ");
 }
 
-/** "3 NaN or ∞ in 2 runs"; null when every value is finite. */
+const ODDITY_NAMES: Record<Oddity, string> = { nan: "✕ NaN", infinity: "▲ ∞", negativeInfinity: "▼ −∞" };
+
+/** "3 not finite in 2 runs: ✕ NaN ▲ ∞", with the signs that the chart marks them with; null when every value is finite. */
 export function oddity(lines: readonly Line[], noun: string): string | null {
   const odd = lines.filter((line) => line.nonFiniteCount > 0);
   const total = odd.reduce((sum, line) => sum + line.nonFiniteCount, 0);
-  return total === 0 ? null : `${wholeNumber(total)} NaN or ∞ in ${counted(odd.length, noun)}`;
+  const kinds = ODDITIES.filter((kind) => odd.some(({ marks }) => marks[kind].length > 0)).map((kind) => ODDITY_NAMES[kind]);
+  return total === 0 ? null : `${wholeNumber(total)} not finite in ${counted(odd.length, noun)}: ${kinds.join(" ")}`;
 }
