@@ -22,6 +22,7 @@ T = TypeVar("T")
 STEPS: Final = 500
 SAMPLES: Final = 9
 HOVERS: Final = 60
+APART: Final = 100  # steps between live points, so that each has a bucket of its own, whose mean it is
 WAIT_S: Final = 60.0  # for anything; what does not come by then never does
 SETTLE_MS: Final = 1_500  # for what was asked meanwhile to be drawn, so that it is in no other sample
 
@@ -205,7 +206,7 @@ async def live(runstone: Server, page: Page) -> list[float]:
         async with asyncio.TaskGroup() as tasks:
             told = tasks.create_task(within(f"the chart to say {words!r}", page.evaluate(TOLD, words)))
             begin = time.perf_counter()
-            await log(runstone, run_id, writer, sample, point(STEPS + sample, lowest))
+            await log(runstone, run_id, writer, sample, point(STEPS + APART * sample, lowest))
             await told
         if sample > 0:  # before the first, the page did not know of the run
             samples.append((time.perf_counter() - begin) * 1000)
