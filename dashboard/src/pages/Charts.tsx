@@ -150,7 +150,7 @@ const ignore = (): void => undefined;
 /** What the list does not show of the runs, and what to do about it; null when it shows all. */
 function noticeOf(found: ChartRuns | null, runningCount: number): string | null {
   if (found && found.totalCount > found.runs.length) {
-    return `the newest ${wholeNumber(found.runs.length)}: filter to see others`;
+    return `the newest ${wholeNumber(found.runs.length)}; filter to see others`;
   }
   return runningCount > FOLLOWED_MAX ? `the newest ${wholeNumber(FOLLOWED_MAX)} are live` : null;
 }
