@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, NewType
+from typing import Any, Final, NewType, TypeAlias
 
 import numpy as np
 from graphql import ValueNode, value_from_ast_untyped
@@ -20,6 +20,8 @@ from db.packing import Floats, Ints
 Int64Column = NewType("Int64Column", object)
 Float64Column = NewType("Float64Column", object)
 Float32Column = NewType("Float32Column", object)  # only answered
+
+Halves: TypeAlias = NDArray[np.float32]
 
 EXACT_INT_MAX: Final = 2**53  # up to here each whole number is a float64
 NARROW: Final = ("<u1", "<u2", "<u4")
@@ -109,6 +111,8 @@ def encoded(column: NDArray[Any], encoding: ColumnEncoding) -> list[Any] | str |
 
 def _text(column: NDArray[Any]) -> str:
     """The bytes in base64."""
+    if not len(column):
+        return ""
     return base64.b64encode(np.ascontiguousarray(column).data).decode()
 
 
@@ -172,11 +176,15 @@ def floats(column: Floats, encoding: ColumnEncoding) -> Float64Column:
     return Float64Column(encoded(column.astype("<f8", copy=False), encoding))
 
 
-def halves(column: Floats, encoding: ColumnEncoding) -> Float32Column:
-    """A column of floats to 32 bits, as it is answered; what these do not hold is infinite."""
+def narrowed(floats: Floats) -> Halves:
+    """The floats to 32 bits; what these do not hold is infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        narrow = column.astype("<f4")
-    return Float32Column(encoded(narrow, encoding) if encoding is ColumnEncoding.JSON else _text(narrow))
+        return floats.astype("<f4")
+
+
+def halves(column: Halves, encoding: ColumnEncoding) -> Float32Column:
+    """A column of floats of 32 bits, as it is answered."""
+    return Float32Column(encoded(column, encoding) if encoding is ColumnEncoding.JSON else _text(column))
 
 
 def _only_answered(_: Any) -> bytes:

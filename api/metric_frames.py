@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import ceil, floor, inf, isfinite
 from typing import Annotated, Final, TypeAlias
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 import strawberry
 
-from api.columns import ColumnEncoding, Float32Column, Float64Column, floats, halves
+from api.columns import ColumnEncoding, Float32Column, Float64Column, Halves, floats, halves, narrowed
 from api.context import Info
 from api.frames import RunColumn, columns_of
 from api.groupings import GroupValue, group_values
@@ -80,7 +80,46 @@ class NonFinite:
 
     @strawberry.field(description="The buckets that have any, by x.")
     def x(self) -> Float64Column:
-        return floats(self.frame.odd_x(self.row).astype("<f8"), self.encoding)
+        return floats(self.frame.odd.of(self.row), self.encoding)
+
+    @strawberry.field(description="The buckets that have a NaN, by x.")
+    def nan_x(self) -> Float64Column:
+        return floats(self.frame.nans.of(self.row), self.encoding)
+
+    @strawberry.field(description="The buckets that have an infinity above zero, by x.")
+    def infinity_x(self) -> Float64Column:
+        return floats(self.frame.infinities.of(self.row), self.encoding)
+
+    @strawberry.field(description="The buckets that have an infinity below zero, by x.")
+    def negative_infinity_x(self) -> Float64Column:
+        return floats(self.frame.negative_infinities.of(self.row), self.encoding)
+
+
+@dataclass(frozen=True)  # without slots, for what is worked out once
+class Matrices:
+    """The columns of all lines as they are answered, a row for each line: of a frame's traces, or of groups of them."""
+
+    of: Frame | Bands
+
+    @cached_property
+    def means(self) -> Halves:
+        return narrowed(self.of.means)
+
+    @cached_property
+    def lows(self) -> Halves:
+        return narrowed(self.of.lows)
+
+    @cached_property
+    def highs(self) -> Halves:
+        return narrowed(self.of.highs)
+
+    @cached_property
+    def lasts(self) -> Halves | None:
+        return narrowed(self.of.lasts) if isinstance(self.of, Frame) else None
+
+    @cached_property
+    def deviations(self) -> Halves | None:
+        return narrowed(self.of.deviations) if isinstance(self.of, Bands) else None
 
 
 @strawberry.type(
@@ -97,37 +136,38 @@ class MetricSeries:
         description="Give it as `after` to the subscription `points`, which continues exactly behind this; null for a "
         "group."
     )
-    frame: strawberry.Private[Frame]
-    bands: strawberry.Private[Bands | None]
+    matrices: strawberry.Private[Matrices]
     place: strawberry.Private[int]
     encoding: strawberry.Private[ColumnEncoding]
 
     @strawberry.field(description="The mean.")
     def mean(self) -> Float32Column:
-        return halves((self.bands or self.frame).means[self.place], self.encoding)
+        return halves(self.matrices.means[self.place], self.encoding)
 
     @strawberry.field(description="The lowest.")
     def min(self) -> Float32Column:
-        return halves((self.bands or self.frame).lows[self.place], self.encoding)
+        return halves(self.matrices.lows[self.place], self.encoding)
 
     @strawberry.field(description="The highest.")
     def max(self) -> Float32Column:
-        return halves((self.bands or self.frame).highs[self.place], self.encoding)
+        return halves(self.matrices.highs[self.place], self.encoding)
 
     @strawberry.field(description="The last; null for a group.")
     def last(self) -> Float32Column | None:
-        return None if self.bands else halves(self.frame.lasts[self.place], self.encoding)
+        lasts = self.matrices.lasts
+        return None if lasts is None else halves(lasts[self.place], self.encoding)
 
     @strawberry.field(description="The sample standard deviation over two runs and more; null for a run.")
     def std(self) -> Float32Column | None:
-        return halves(self.bands.deviations[self.place], self.encoding) if self.bands else None
+        deviations = self.matrices.deviations
+        return None if deviations is None else halves(deviations[self.place], self.encoding)
 
     @strawberry.field(description="The points that are NaN or infinite, which no column tells of; null for a group.")
     def non_finite(self) -> NonFinite | None:
-        if self.bands:
+        frame = self.matrices.of
+        if isinstance(frame, Bands):
             return None
-        count = int(self.frame.odd_counts[self.place])
-        return NonFinite(count=count, frame=self.frame, row=self.place, encoding=self.encoding)
+        return NonFinite(count=int(frame.odd_counts[self.place]), frame=frame, row=self.place, encoding=self.encoding)
 
 
 @strawberry.type(
@@ -252,43 +292,44 @@ def _traces(curves: Sequence[Curve], metrics: Sequence[str], axis: Axis) -> dict
 COLUMNS: Final = {"mean": "means", "min": "lows", "max": "highs", "last": "lasts"}
 
 
-def _framed(traces: Sequence[Trace], buckets: int, columns: Sequence[str]) -> Frame:
+def _framed(traces: Sequence[Trace], buckets: int, columns: Sequence[str]) -> tuple[Frame, Matrices]:
     """The frame, with what is asked of it worked out."""
     frame = bucketed.frame(traces, buckets)
+    matrices = Matrices(frame)
     for column in columns:
-        getattr(frame, column)
-    return frame
+        getattr(matrices, column)
+    return frame, matrices
 
 
-def _lines(
-    frame: Frame, grouping: Grouping | None, cursors: dict[UUID, Cursor], encoding: ColumnEncoding
+def _lines_of_runs(
+    frame: Frame, matrices: Matrices, cursors: dict[UUID, Cursor], encoding: ColumnEncoding
 ) -> list[MetricSeries]:
-    if grouping is None:
-        return [
-            MetricSeries(
-                run_id=strawberry.ID(str(trace.run_id)),
-                group=None,
-                run_count=1,
-                as_of=cursors.get(trace.run_id),
-                frame=frame,
-                bands=None,
-                place=place,
-                encoding=encoding,
-            )
-            for place, trace in enumerate(frame.traces)
-        ]
+    return [
+        MetricSeries(
+            run_id=strawberry.ID(str(trace.run_id)),
+            group=None,
+            run_count=1,
+            as_of=cursors.get(trace.run_id),
+            matrices=matrices,
+            place=place,
+            encoding=encoding,
+        )
+        for place, trace in enumerate(frame.traces)
+    ]
+
+
+def _lines_of_groups(frame: Frame, grouping: Grouping, encoding: ColumnEncoding) -> list[MetricSeries]:
     groups = np.array([grouping.places[trace.run_id] for trace in frame.traces], "<i8")
     there = np.unique(groups).tolist()
     members = [np.flatnonzero(groups == group) for group in there]
-    bands = bucketed.bands(frame.means, members)
+    matrices = Matrices(bucketed.bands(frame.means, members))
     return [
         MetricSeries(
             run_id=None,
             group=grouping.values[group],
             run_count=len(members[place]),
             as_of=None,
-            frame=frame,
-            bands=bands,
+            matrices=matrices,
             place=place,
             encoding=encoding,
         )
@@ -358,8 +399,11 @@ class MetricFrameQuery:
         columns = ["means"] if grouping else [of for name, of in COLUMNS.items() if selects(info.selected_fields, name)]
         found = []
         for metric, traces in _traces(curves, keys, axis).items():
-            frame = await asyncio.to_thread(_framed, traces, buckets, columns)
-            lines = _lines(frame, grouping, cursors, encoding)
+            frame, matrices = await asyncio.to_thread(_framed, traces, buckets, columns)
+            if grouping:
+                lines = _lines_of_groups(frame, grouping, encoding)
+            else:
+                lines = _lines_of_runs(frame, matrices, cursors, encoding)
             found.append(
                 MetricFrame(
                     metric=metric, truncated_series=chosen.left_out, series=lines, frame=frame, encoding=encoding

@@ -4,11 +4,12 @@ import argparse
 import asyncio
 import sys
 import time
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from benchmarks import points, report, server
 from benchmarks.report import Section
@@ -16,9 +17,13 @@ from benchmarks.server import LOG, Server, block, new_writer, payload
 from tests.browser.dashboard import Dashboard, open_dashboard
 from tests.browser.explorer import open_browser
 
+T = TypeVar("T")
+
 STEPS: Final = 500
 SAMPLES: Final = 9
 HOVERS: Final = 60
+APART: Final = 100  # steps between live points, so that each has a bucket of its own, whose mean it is
+WAIT_S: Final = 60.0  # for anything; what does not come by then never does
 SETTLE_MS: Final = 1_500  # for what was asked meanwhile to be drawn, so that it is in no other sample
 
 # Press a key, and wait until the canvas has been painted anew; in milliseconds. Reading a copy forces the paint.
@@ -36,9 +41,11 @@ async (key) => {
 WATCH_FRAMES: Final = """
 () => {
   window.frames_ms = [];
-  let before = performance.now();
+  let before = null;
   const next = (now) => {
-    window.frames_ms.push(now - before);
+    if (before !== null) {
+      window.frames_ms.push(now - before);
+    }
     before = now;
     window.frames_ms.going = requestAnimationFrame(next);
   };
@@ -46,15 +53,31 @@ WATCH_FRAMES: Final = """
 }
 """
 FRAMES: Final = "() => { cancelAnimationFrame(window.frames_ms.going); return [...window.frames_ms]; }"
-# Wait until the label of the chart says this.
+# Wait for the frame in which the label of the chart says this; it changes together with the lines.
 TOLD: Final = """
-(words) => new Promise((resolve) => {
-  const look = () => document.querySelector("[role=img]").ariaLabel.includes(words) && resolve();
-  new MutationObserver(look).observe(document.body, { attributes: true, childList: true, subtree: true });
-  look();
-})
+async (words) => {
+  while (!document.querySelector("[aria-label=loss] [role=img]")?.ariaLabel.includes(words)) {
+    await new Promise(requestAnimationFrame);
+  }
+}
 """
-PAINTED: Final = "() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)))"
+# Note how long it takes from the end of a drag until lines of another range are painted; in milliseconds.
+WATCH_ZOOM: Final = """
+() => {
+  const chart = document.querySelector("[aria-label=loss] [role=img]");
+  window.zoomed_ms = new Promise((resolve) => {
+    addEventListener("mouseup", () => {
+      const start = performance.now();
+      const watch = new MutationObserver(() => {
+        watch.disconnect();
+        requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - start)));
+      });
+      watch.observe(chart, { attributeFilter: ["aria-label"] });
+    }, { once: true, capture: true });
+  });
+}
+"""
+ZOOMED: Final = "() => window.zoomed_ms"
 
 
 def main() -> int:
@@ -118,8 +141,22 @@ async def log(runstone: Server, run_id: str, writer: str, seq: int, batch: point
 async def opened(dashboard: Dashboard, path: str) -> None:
     """Follow the link, and wait until the chart is drawn and everything is quiet."""
     await dashboard.goto(path)
-    await expect(dashboard.page.get_by_role("img").first).to_be_visible()
+    await expect(chart(dashboard.page)).to_be_visible(timeout=WAIT_S * 1000)
     await dashboard.page.wait_for_timeout(SETTLE_MS)
+
+
+def chart(page: Page) -> Locator:
+    """What is drawn of the metric; other pictures of the page are not meant."""
+    return page.get_by_role("region", name="loss").get_by_role("img")
+
+
+async def within(what: str, work: Awaitable[T]) -> T:
+    """What the work gives. Raises `TimeoutError`, which says what was awaited."""
+    try:
+        async with asyncio.timeout(WAIT_S):
+            return await work
+    except TimeoutError as error:
+        raise TimeoutError(f"waited {WAIT_S:g} s for {what}") from error
 
 
 async def redraws(page: Page) -> list[float]:
@@ -127,7 +164,7 @@ async def redraws(page: Page) -> list[float]:
     samples = []
     for _ in range(SAMPLES):
         for key in ("+", "0"):
-            samples.append(await page.evaluate(REDRAW, key))
+            samples.append(await within(f"the redraw after {key}", page.evaluate(REDRAW, key)))
             await page.wait_for_timeout(SETTLE_MS)
     return samples
 
@@ -151,12 +188,9 @@ async def zooms(page: Page) -> list[float]:
         await page.mouse.move(left + start * width, top + 40)
         await page.mouse.down()
         await page.mouse.move(left + (start + 0.4) * width, top + 60, steps=3)
-        async with page.expect_response("**/graphql") as answered:
-            begin = time.perf_counter()
-            await page.mouse.up()
-        await (await answered.value).finished()
-        await page.evaluate(PAINTED)
-        samples.append((time.perf_counter() - begin) * 1000)
+        await page.evaluate(WATCH_ZOOM)
+        await page.mouse.up()
+        samples.append(await within("the lines of the range that was dragged over", page.evaluate(ZOOMED)))
         await page.keyboard.press("0")
         await page.wait_for_timeout(SETTLE_MS)
     return samples
@@ -168,10 +202,11 @@ async def live(runstone: Server, page: Page) -> list[float]:
     samples = []
     for sample in range(SAMPLES):
         lowest = -1.0 - sample
+        words = f"lowest live \N{MINUS SIGN}{-lowest:g}"
         async with asyncio.TaskGroup() as tasks:
-            told = tasks.create_task(page.evaluate(TOLD, f"lowest live \N{MINUS SIGN}{-lowest:g}"))
+            told = tasks.create_task(within(f"the chart to say {words!r}", page.evaluate(TOLD, words)))
             begin = time.perf_counter()
-            await log(runstone, run_id, writer, sample, point(STEPS + sample, lowest))
+            await log(runstone, run_id, writer, sample, point(STEPS + APART * sample, lowest))
             await told
         if sample > 0:  # before the first, the page did not know of the run
             samples.append((time.perf_counter() - begin) * 1000)
@@ -186,7 +221,7 @@ def point(step: int, value: float) -> points.Batch:
 
 async def plot(page: Page) -> tuple[float, float, float, float]:
     """Where the inside of the chart lies: left, top, width, height."""
-    box: Any = await page.locator(".u-over").first.bounding_box()
+    box: Any = await chart(page).locator(".u-over").bounding_box()
     return box["x"], box["y"], box["width"], box["height"]
 
 

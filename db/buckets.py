@@ -124,6 +124,18 @@ def _widths(least: Fraction, is_whole: bool) -> Iterator[Fraction]:
                 yield width
 
 
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Buckets of the traces of a frame, trace by trace; `starts` says where those of each begin, and the end."""
+
+    x: Floats
+    starts: Sequence[int]
+
+    def of(self, row: int) -> Floats:
+        """Where those of one trace begin, by x."""
+        return self.x[self.starts[row] : self.starts[row + 1]]
+
+
 @dataclass(frozen=True)  # without slots, for what is worked out once
 class Frame:
     """A metric of some runs: a row for each trace, a column for each bucket; NaN where a bucket has no finite value."""
@@ -139,12 +151,14 @@ class Frame:
     @cached_property
     def is_exact(self) -> bool:
         """Whether every point was read and has a bucket for itself."""
-        is_alone = bool((np.diff(self._cells) != 0).all())
+        is_alone = bool((self._cells[1:] != self._cells[:-1]).all())
         return is_alone and all(trace.is_whole for trace in self.traces)
 
     @cached_property
     def means(self) -> Floats:
         """Of the values of each bucket."""
+        if len(self._starts) == len(self._finite):
+            return self._matrix(self._finite)
         sizes = np.diff(self._starts, append=len(self._finite))
         return self._reduced(np.add, self._finite / np.repeat(sizes, sizes))
 
@@ -169,11 +183,32 @@ class Frame:
         """How many points of each trace are not finite, as far as they were read."""
         return np.bincount(self._cells[~self._is_finite] // self.shape[1], minlength=len(self.traces))
 
-    def odd_x(self, row: int) -> Axis:
-        """The buckets of a trace that have a point that is not finite."""
-        columns = self.shape[1]
-        begin, end = np.searchsorted(self._odd_cells, (row * columns, (row + 1) * columns))
-        return self.grid.edges[self._odd_cells[begin:end] - row * columns]
+    @cached_property
+    def odd(self) -> Marks:
+        """The buckets that have a point that is not finite."""
+        return self._marks(~self._is_finite)
+
+    @cached_property
+    def nans(self) -> Marks:
+        """The buckets that have a NaN."""
+        return self._marks(np.isnan(self._values))
+
+    @cached_property
+    def infinities(self) -> Marks:
+        """The buckets that have an infinity above zero."""
+        return self._marks(self._values == inf)
+
+    @cached_property
+    def negative_infinities(self) -> Marks:
+        """The buckets that have an infinity below zero."""
+        return self._marks(self._values == -inf)
+
+    def _marks(self, are_marked: NDArray[np.bool_]) -> Marks:
+        """The buckets of these points."""
+        traces, columns = self.shape
+        rows, places = np.divmod(np.unique(self._cells[are_marked]), max(columns, 1))
+        starts = np.searchsorted(rows, np.arange(traces + 1)).tolist()
+        return Marks(self.grid.edges[places].astype("<f8"), starts)
 
     @cached_property
     def _cells(self) -> Ints:
@@ -208,13 +243,12 @@ class Frame:
         return self._cells if self._is_all_finite else self._cells[self._is_finite]
 
     @cached_property
-    def _odd_cells(self) -> Ints:
-        return np.unique(self._cells[~self._is_finite])
-
-    @cached_property
     def _starts(self) -> Ints:
         """Where the values of each bucket that has some begin."""
-        return np.flatnonzero(np.diff(self._finite_cells, prepend=-1))
+        cells = self._finite_cells
+        begins = np.ones(len(cells), np.bool_)
+        np.not_equal(cells[1:], cells[:-1], out=begins[1:])
+        return np.flatnonzero(begins)
 
     def _reduced(self, by: np.ufunc, values: Floats) -> Floats:
         return self._matrix(by.reduceat(values, self._starts) if len(values) else values)

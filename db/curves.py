@@ -84,6 +84,11 @@ class Parts:
     arrivals: Arrivals | None
 
     @property
+    def has_tiers(self) -> bool:
+        """Whether any part is a tier."""
+        return True in self.are_tiers.tolist()  # of few, which is sooner than numpy begins
+
+    @property
     def starts(self) -> Ints:
         """Where the points of each part start."""
         return np.cumsum(self.sizes) - self.sizes
@@ -95,6 +100,8 @@ class Parts:
 
     def by_step(self) -> "Parts":
         """The parts by their lowest step, then attempt, writer and seq."""
+        if len(self.sizes) == 1:
+            return self
         low_steps = np.minimum.reduceat(self.points.steps, self.starts)
         order = np.lexsort((self.first_seqs, self.writers, self.attempts, low_steps))
         if increases(order):
@@ -188,7 +195,7 @@ def arranged(parts: Parts, axis_of: AxisOf, max_points: int | None) -> tuple[int
     Of a step only those of its newest attempt count. Raises `Tangled`.
     """
     parts = parts.by_step()
-    if parts.are_tiers.any():
+    if parts.has_tiers:
         assert max_points is not None
         count, points = _summed_up(parts, max_points)
         return count, points.at(np.argsort(axis_of(points), kind="stable"))
@@ -207,7 +214,7 @@ def _ordered(parts: Parts, axis_of: AxisOf) -> Points | None:
     None when that needs more than was read.
     """
     points = parts.points
-    if parts.are_tiers.any():
+    if parts.has_tiers:
         return None
     if not increases(points.steps):
         order = _order(parts)

@@ -4,7 +4,7 @@ import base64
 import math
 import random
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
@@ -19,6 +19,11 @@ from tests.conftest import Client, People, new_id
 
 START_MS = 1_700_000_000_000
 KEYS = ("loss", "epoch")
+KINDS: dict[str, Callable[[float], bool]] = {
+    "nanX": math.isnan,
+    "infinityX": lambda value: value == math.inf,
+    "negativeInfinityX": lambda value: value == -math.inf,
+}
 
 FRAMES = """
     query ($select: RunSelection, $metrics: [String!]!, $x: AxisInput, $buckets: Int! = 500, $groupBy: [RunColumn!],
@@ -29,7 +34,7 @@ FRAMES = """
         series {
           runId runCount mean min max last std
           group { key value }
-          nonFinite { count x }
+          nonFinite { count x nanX infinityX negativeInfinityX }
         }
       }
     }
@@ -188,6 +193,10 @@ def check(frame: dict[str, Any], lines: dict[str, Line], most: int, is_whole: bo
         odd = [len(values) - len(left) for values, left in zip(inside, finite, strict=True)]
         assert series["nonFinite"]["count"] == sum(odd)
         assert shown(series["nonFinite"]["x"]) == [x for x, number in zip(starts, odd, strict=True) if number]
+        for name, is_kind in KINDS.items():
+            assert shown(series["nonFinite"][name]) == [
+                x for x, values in zip(starts, inside, strict=True) if any(map(is_kind, values))
+            ]
         is_exact = is_exact and all(len(values) <= 1 for values in inside)
     assert (frame["exact"], frame["sampled"]) == (is_exact, False)
     assert frame["totalPoints"] == sum(map(len, there.values()))

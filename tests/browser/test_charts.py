@@ -4,6 +4,7 @@ import asyncio
 import csv
 import json
 import math
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -16,14 +17,19 @@ from playwright.async_api import Locator, Request, expect
 import runstone
 from tests.browser.dashboard import Dashboard
 from tests.browser.explorer import WAIT_S
-from tests.conftest import Client
+from tests.conftest import Client, new_id
 
 Points = Sequence[dict[str, float]]
 
+CREATE = "mutation ($input: CreateRunInput!) { createRun(input: $input) { __typename } }"
+
 # The colours of the first two lines on a light page, and of marks and bands whatever their colour.
 FIRST, SECOND, ANY = [23, 149, 250], [200, 128, 13], None
+MINUS = "\N{MINUS SIGN}"
+# The canvases of a chart: all lines, and before them the one that stands out.
+LINES, HIGHLIGHT = 0, 1
 
-# Where a colour is on a canvas: how many pixels, the mean of their rows, and how far these reach, from 0 to 1 at the
+# Where a colour is on a canvas: how many pixels, the mean of their rows, the first and the last, from 0 to 1 at the
 # bottom. The canvas is copied first, because the browser draws one that is read in another way.
 INK = """
     (canvas, colour) => {
@@ -38,18 +44,25 @@ INK = """
           rows.push(Math.floor(at / 4 / width) / height);
         }
       }
-      return [rows.length, rows.reduce((sum, row) => sum + row, 0) / rows.length, rows.at(-1) - rows[0]];
+      const mean = rows.reduce((sum, row) => sum + row, 0) / Math.max(1, rows.length);
+      return [rows.length, mean, rows[0] ?? 0, rows.at(-1) ?? 0];
     }
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Ink:
-    """How many pixels have a colour, their mean row, and how far their rows reach."""
+    """How many pixels have a colour, their mean row, and their first and last."""
 
     count: int
     row: float
-    reach: float
+    top: float
+    bottom: float
+
+    @property
+    def reach(self) -> float:
+        """From the first row to the last."""
+        return self.bottom - self.top
 
 
 class Charts:
@@ -75,14 +88,16 @@ class Charts:
     def facts(self, metric: str) -> Locator:
         return self.card(metric).locator("footer")
 
-    async def ink(self, metric: str, colour: list[int] | None) -> Ink:
+    async def ink(self, metric: str, colour: list[int] | None, layer: int = LINES) -> Ink:
         """Where the colour is."""
-        return Ink(*await self.plot(metric).locator("canvas").first.evaluate(INK, colour))
+        return Ink(*await self.plot(metric).locator("canvas").nth(layer).evaluate(INK, colour))
 
-    async def ink_until(self, metric: str, colour: list[int] | None, accept: Callable[[Ink], bool]) -> None:
+    async def ink_until(
+        self, metric: str, colour: list[int] | None, accept: Callable[[Ink], bool], layer: int = LINES
+    ) -> None:
         """Wait until the colour is where it should be."""
         async with asyncio.timeout(WAIT_S):
-            while not accept(await self.ink(metric, colour)):
+            while not accept(await self.ink(metric, colour, layer)):
                 await asyncio.sleep(0.05)
 
     async def point_at(self, metric: str, across: float, down: float) -> None:
@@ -91,11 +106,11 @@ class Charts:
         assert box is not None
         await self.page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"], steps=3)
 
-    async def drag(self, metric: str, start: float, end: float) -> None:
-        """Drag over this part of the plot's width."""
-        await self.point_at(metric, start, 0.3)
+    async def drag(self, metric: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Drag from one place to another: how far across and how far down the plot, from 0 to 1."""
+        await self.point_at(metric, *start)
         await self.page.mouse.down()
-        await self.point_at(metric, end, 0.4)
+        await self.point_at(metric, *end)
         await self.page.mouse.up()
         await self.page.mouse.move(0, 0)
 
@@ -127,6 +142,13 @@ class Trainings:
         for step, metrics in enumerate(points):
             run.log(metrics, step=step)
         await run.finish()
+
+    async def start_many(self, count: int) -> None:
+        """So many more runs that go on, without points."""
+        for number in range(count):
+            more = {"project": self._client.project, "experiment": self._experiment, "name": f"other-{number}"}
+            created = await self._client.ask(CREATE, input={"id": new_id(), **more})
+            assert created["createRun"]["__typename"] == "CreateRunPayload"
 
     async def experiment_id(self) -> str:
         run_id = next(iter(self.ids.values()))
@@ -195,7 +217,7 @@ async def test_dragged_range_is_asked_for_again(charts: Charts, trainings: Train
     await charts.open()
     await expect(charts.facts("loss")).to_contain_text("buckets")
 
-    await charts.drag("loss", 0.5, 0.6)
+    await charts.drag("loss", (0.5, 0.3), (0.6, 0.4))
     await expect(charts.facts("loss")).to_contain_text("exact")
     low, high = (float(end) for end in charts.state()["xr"][0].split(".."))
     assert (asked[-1]["min"], asked[-1]["max"]) == (low, high)
@@ -205,6 +227,44 @@ async def test_dragged_range_is_asked_for_again(charts: Charts, trainings: Train
     await charts.page.mouse.move(0, 0)
     await expect(charts.facts("loss")).to_contain_text("buckets")
     assert "xr" not in charts.state()
+
+
+async def test_range_dragged_upwards_is_of_that_chart_alone(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("run", [{"loss": step, "other": step} for step in range(101)])
+    await charts.open()
+    whole = await charts.ink("other", FIRST)
+
+    await charts.drag("loss", (0.5, 0.5), (0.51, 0.95))
+
+    chip = charts.page.get_by_role("button", name=re.compile(r"^loss \S+ . \S+ .$"))
+    await expect(chip).to_be_visible()
+    low, high = (float(end) for end in charts.state()["yr"][0].split(".."))
+    assert low < 5 < 45 < high < 55
+    assert charts.state()["ym"] == ["loss"]
+    assert "xr" not in charts.state()
+    assert await charts.ink("other", FIRST) == whole
+    await charts.page.keyboard.press("0")
+    await expect(chip).to_have_count(0)
+    assert "yr" not in charts.state()
+
+
+async def test_line_that_stands_out_moves_with_the_axis(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("run", [{"loss": step} for step in range(101)])
+    await charts.open(f"hl={trainings.ids['run']}&u=1")
+    await charts.ink_until("loss", FIRST, lambda ink: ink.count > 0 and ink.top > 0.03, HIGHLIGHT)
+
+    await charts.drag("loss", (0.5, 0.5), (0.51, 0.95))
+
+    await charts.ink_until("loss", FIRST, lambda ink: ink.count > 0 and ink.top < 0.01, HIGHLIGHT)
+
+
+async def test_range_of_values_in_a_link_is_of_all_charts(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("run", [{"loss": 1.0, "other": 1.0}] * 20)
+
+    await charts.open("yr=0..10&u=1")
+
+    for metric in ("loss", "other"):
+        await charts.ink_until(metric, FIRST, lambda ink: 0.75 < ink.row < 0.95)
 
 
 def axes_in(request: Request) -> list[dict[str, Any]]:
@@ -219,8 +279,25 @@ async def test_values_that_are_not_finite_are_marked_and_counted(charts: Charts,
 
     await charts.open()
 
-    await expect(charts.facts("loss")).to_contain_text("▲ 3 NaN or ∞ in 1 run")
-    await charts.ink_until("loss", FIRST, lambda line: line.reach > 0.3)  # from the line in the middle to the marks
+    await expect(charts.facts("loss")).to_contain_text(f"3 not finite in 1 run: ✕ NaN ▲ ∞ ▼ {MINUS}∞")
+    await charts.ink_until("loss", FIRST, lambda ink: ink.reach > 0.8)  # from the upper edge to the lower
+
+
+@pytest.mark.parametrize(
+    ("odd", "told", "above", "below"),
+    [(math.nan, "✕ NaN", False, True), (math.inf, "▲ ∞", True, False), (-math.inf, f"▼ {MINUS}∞", False, True)],
+)
+async def test_each_kind_that_is_not_finite_has_a_sign_of_its_own(
+    charts: Charts, trainings: Trainings, odd: float, told: str, above: bool, below: bool
+) -> None:
+    await trainings.log("diverged", [{"loss": odd if step == 10 else 2.0} for step in range(20)])
+
+    await charts.open()
+
+    await expect(charts.facts("loss")).to_contain_text(f"1 not finite in 1 run: {told}")
+    await charts.ink_until(
+        "loss", FIRST, lambda ink: (ink.row - ink.top > 0.3) == above and (ink.bottom - ink.row > 0.3) == below
+    )
 
 
 async def test_groups_are_means_with_bands(charts: Charts, trainings: Trainings) -> None:
@@ -392,3 +469,49 @@ async def test_metric_that_comes_later_gets_a_chart(charts: Charts, trainings: T
     told = "val/loss, 1 run, late-bloomer ends at 2"
     await expect(charts.plot("val/loss")).to_have_attribute("aria-label", told)
     await run.finish()
+
+
+async def test_query_of_one_chart_opens_in_graphiql(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("run", [{"loss": 1.0, "other": 2.0}] * 2)
+    await charts.open()
+
+    await charts.card("loss").get_by_role("button", name="GraphQL of loss").click()
+    link = await charts.card("loss").get_by_role("link", name="Open in GraphiQL").get_attribute("href")
+
+    assert link is not None
+    carried = parse_qs(urlsplit(link).fragment)
+    assert "metricFrames" in carried["q"][0]
+    assert json.loads(carried["v"][0])["metrics"] == ["loss"]
+
+
+async def test_more_running_runs_than_a_subscription_follows_are_live(charts: Charts, trainings: Trainings) -> None:
+    oldest = await trainings.start("oldest")
+    oldest.log({"loss": 4.0}, step=0)
+    await trainings.start_many(100)
+    await charts.open()
+    told = charts.plot("loss")
+    await expect(told).to_have_attribute("aria-label", "loss, 1 run, oldest ends at 4")
+
+    oldest.log({"loss": 0.5}, step=1)
+
+    await expect(told).to_have_attribute("aria-label", "loss, 1 run, oldest ends at 0.5")
+    await oldest.finish()
+
+
+async def test_run_under_the_pointer_shows_its_own_range_among_many(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("wide", [{"loss": step % 2} for step in range(990)])  # two a bucket, whose mean is the same
+    await trainings.start_many(50)
+    await charts.open("band=minmax&u=1")
+
+    await charts.point_at("loss", 0.5, 0.5)
+
+    await charts.ink_until("loss", ANY, lambda ink: ink.reach > 0.9, HIGHLIGHT)
+
+
+async def test_line_that_stands_out_has_what_was_logged_behind_it(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("restless", [{"loss": step % 2} for step in range(100)])
+    await charts.open("mode=density&sm=ema:0.95&u=1")
+
+    await charts.page.get_by_role("listitem").filter(has_text="restless").hover()
+
+    await charts.ink_until("loss", ANY, lambda ink: ink.reach > 0.8, HIGHLIGHT)

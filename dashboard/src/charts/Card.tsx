@@ -1,4 +1,5 @@
-import { type ReactNode, useMemo, useRef, useState } from "react";
+import { useMemo, useRef, useState } from "react";
+import { QueryMenu } from "../copy/QueryMenu";
 import type { Range, View as UrlView } from "../state/url";
 import styles from "./charts.module.css";
 import { type Drawing, type Line, valueRange } from "./drawing";
@@ -8,13 +9,15 @@ import { nearestPlace } from "./nearest";
 import { counted, shortValue, wholeNumber } from "./numbers";
 import type { Palette } from "./palette";
 import { pictureOf, saveFile } from "./picture";
-import type { View } from "./plot";
+import type { View, Zoom } from "./plot";
 import { PlotView } from "./PlotView";
 import { padded } from "./ranges";
 import { chartSummary, oddity } from "./summary";
 import { Swatch } from "./Swatch";
 import { Tooltip } from "./Tooltip";
 import { ValueTable } from "./ValueTable";
+import { type FramesOf, operationOf } from "./useFrames";
+import { useOwnRange } from "./useOwnRange";
 import { xKindOf, xText } from "./xaxis";
 
 interface Props {
@@ -26,21 +29,23 @@ interface Props {
   palette: Palette;
   /** What a line is: a run or a group. */
   noun: string;
-  onZoom: (range: Range | null) => void;
+  onZoom: (metric: string, zoom: Zoom) => void;
   onPick: (id: string | null) => void;
   /** Save what was logged as a file. */
   onExport: (frame: Frame) => void;
-  /** Links and buttons beside those of every chart. */
-  children?: ReactNode;
+  /** What the frame is an answer to; null while that is not known. */
+  asked: FramesOf | null;
 }
 
 /** The chart of one metric, with its values as a table, as a picture and as a file. */
-export function Card({ metric, frame, view, look, palette, noun, onZoom, onPick, onExport, children }: Props) {
+export function Card({ metric, frame, view, look, palette, noun, onZoom, onPick, onExport, asked }: Props) {
   const [isTable, setTable] = useState(false);
   const body = useRef<HTMLDivElement>(null);
   const drawing = useMemo(() => (frame === null ? null : drawingOf(frame, look)), [frame, look]);
   const label = useMemo(() => drawing && chartSummary(metric, drawing.lines, noun), [metric, drawing, noun]);
-  const plotView = useMemo(() => drawing && plotViewOf(drawing, view, palette), [drawing, view, palette]);
+  const plotView = useMemo(() => drawing && plotViewOf(metric, drawing, view, palette), [metric, drawing, view, palette]);
+
+  const ownRange = useOwnRange(view.band === "minmax" && noun === "run" && asked?.withRange === false ? asked : null, metric, view.hl);
 
   async function savePicture(): Promise<void> {
     const canvas = body.current?.querySelector("canvas");
@@ -63,7 +68,7 @@ export function Card({ metric, frame, view, look, palette, noun, onZoom, onPick,
           <button type="button" className="plain" disabled={!frame} onClick={() => frame && onExport(frame)}>
             CSV
           </button>
-          {children}
+          <QueryMenu name={`GraphQL of ${metric}`} operation={operationOf(asked, [metric])} />
         </div>
       </header>
       <div className={styles["body"]} ref={body}>
@@ -72,7 +77,7 @@ export function Card({ metric, frame, view, look, palette, noun, onZoom, onPick,
         {frame && plotView && isTable && <ValueTable drawing={plotView.drawing} noun={noun} palette={palette} metric={metric} isExact={frame.isExact} />}
         {plotView && label && !isTable && (
           <>
-            <PlotView metric={metric} view={plotView} label={label} onZoom={onZoom} picked={view.hl} onPick={onPick} />
+            <PlotView metric={metric} view={plotView} label={label} onZoom={(zoom) => onZoom(metric, zoom)} picked={view.hl} onPick={onPick} ownRange={ownRange} />
             <Tooltip metric={metric} drawing={plotView.drawing} palette={palette} xText={(x) => xText(view.x, x)} />
           </>
         )}
@@ -83,7 +88,7 @@ export function Card({ metric, frame, view, look, palette, noun, onZoom, onPick,
 }
 
 /** The axes for what is drawn; null when nothing is. */
-function plotViewOf(drawing: Drawing, view: UrlView, palette: Palette): View | null {
+function plotViewOf(metric: string, drawing: Drawing, view: UrlView, palette: Palette): View | null {
   const first = drawing.xs[0];
   const last = drawing.xs.at(-1);
   if (first === undefined || last === undefined) {
@@ -101,9 +106,14 @@ function plotViewOf(drawing: Drawing, view: UrlView, palette: Palette): View | n
     xIsLog: view.xlog,
     yIsLog: view.ylog,
     xRange: view.xlog && xRange[0] <= 0 ? [first, xRange[1]] : xRange,
-    yRange: view.yr ?? padded(found ?? (view.ylog ? [0.1, 1] : [0, 1]), view.ylog),
+    yRange: yRangeOf(metric, view) ?? padded(found ?? (view.ylog ? [0.1, 1] : [0, 1]), view.ylog),
     palette,
   };
+}
+
+/** The range that the address gives the y axis of this chart; null when it gives none that can be shown. */
+function yRangeOf(metric: string, { yr, ym, ylog }: UrlView): Range | null {
+  return yr && (ym === null || ym === metric) && (!ylog || yr[0] > 0) ? yr : null;
 }
 
 interface FactsProps {
@@ -152,7 +162,7 @@ function FrameFacts({ frame, drawing, noun }: Pick<FactsProps, "frame" | "drawin
   return (
     <>
       <span>{counted(frame.series.length, noun)}</span>
-      {frame.leftOut > 0 && <span className={styles["warn"]}>{`the newest of ${wholeNumber(frame.series.length + frame.leftOut)}`}</span>}
+      {frame.leftOut > 0 && <span className={styles["warn"]} title="Filter, group or check runs to see others.">{`the newest of ${wholeNumber(frame.series.length + frame.leftOut)}`}</span>}
       {frame.isExact ? (
         <span className={styles["badge"]} title="Every logged point is shown: none was averaged or left out.">
           exact
@@ -164,7 +174,7 @@ function FrameFacts({ frame, drawing, noun }: Pick<FactsProps, "frame" | "drawin
         </span>
       )}
       {drawing.asDensity && <span title="The darker, the more of them run there.">density</span>}
-      {odd && <span className={styles["warn"]}>▲ {odd}</span>}
+      {odd && <span className={styles["warn"]}>{odd}</span>}
     </>
   );
 }

@@ -6,6 +6,7 @@ import { useKeys } from "../table/useKeys";
 import { Popover } from "../ui/Popover";
 import { Chips } from "./Chips";
 import styles from "./controls.module.css";
+import { shortValue } from "./numbers";
 import { rangeText } from "./xaxis";
 
 const SMOOTH_MAX = 0.99;
@@ -90,6 +91,11 @@ export function Controls({ view, update, select, metrics }: Props) {
       {view.xr && (
         <button type="button" onClick={() => update({ xr: null })} title="Show the whole again (0, or double click a chart)">
           {rangeText(view.x, view.xr)} ×
+        </button>
+      )}
+      {view.yr && (
+        <button type="button" onClick={() => update({ yr: null, ym: null })} title="Show all values again (0, or double click a chart)">
+          {view.ym ?? "y"} {view.yr.map(shortValue).join(" – ")} ×
         </button>
       )}
     </div>

@@ -28,11 +28,13 @@ interface Props {
   selected: readonly string[];
   /** null where nothing can be selected. */
   onToggle: ((id: string) => void) | null;
+  /** What has to be said of them, if anything. */
+  notice: string | null;
   onClear: () => void;
 }
 
 /** What the lines of all charts are: hovering one lets it stand out everywhere, checking one gives it a colour. */
-export function RunList({ entries, totalCount, noun, palette, selected, onToggle, onClear }: Props) {
+export function RunList({ entries, totalCount, noun, palette, selected, onToggle, onClear, notice }: Props) {
   const scroller = useRef<HTMLDivElement>(null);
   const hover = useContext(HoverContext);
   const hovered = useHoveredId();
@@ -42,7 +44,11 @@ export function RunList({ entries, totalCount, noun, palette, selected, onToggle
     <aside className={styles["list"]} aria-label={noun === "run" ? "Runs" : "Groups"}>
       <header>
         <strong>{counted(totalCount, noun)}</strong>
-        {totalCount > entries.length && <span className={styles["cap"]}>showing the newest {wholeNumber(entries.length)}</span>}
+        {notice && (
+          <span className={styles["cap"]} title={notice}>
+            {notice}
+          </span>
+        )}
         {selected.length > 0 && (
           <button type="button" className="plain" onClick={onClear}>
             Clear {wholeNumber(selected.length)}

@@ -13,15 +13,27 @@ export interface Line {
   /** The same without smoothing, to be drawn faintly behind; null where nothing is smoothed. */
   raw: Float32Array | null;
   band: Band | null;
-  /** Where its points are NaN or infinite, as far as the server lists them. */
-  nonFiniteXs: Float64Array;
+  marks: Marks;
   /** How many of its points are NaN or infinite. */
   nonFiniteCount: number;
 }
 
+/** What a point that is not finite can be. */
+export const ODDITIES = ["nan", "infinity", "negativeInfinity"] as const;
+export type Oddity = (typeof ODDITIES)[number];
+
+/** Where points of each kind that is not finite stand, as far as the server lists them. */
+export type Marks = Record<Oddity, Float64Array>;
+
 export interface Band {
   low: Float32Array;
   high: Float32Array;
+}
+
+/** From the least to the greatest value of one line, over places of its own. */
+export interface OwnRange extends Band {
+  id: string;
+  xs: Float64Array;
 }
 
 /** What a chart shows: lines over one grid. */

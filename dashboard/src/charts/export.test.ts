@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { isSavedWhole, shownCsv } from "./export";
-import type { Frame } from "./frames";
+import { type Frame, NO_MARKS } from "./frames";
 
 const FRAME: Frame = {
   metric: "loss",
@@ -18,7 +18,7 @@ const FRAME: Frame = {
       min: new Float32Array([0, NaN]),
       max: new Float32Array([0.2, NaN]),
       deviation: null,
-      nonFiniteXs: new Float64Array(),
+      marks: NO_MARKS,
       nonFiniteCount: 0,
     },
   ],

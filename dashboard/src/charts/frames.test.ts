@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { drawingOf, type Frame, type Look, type Series } from "./frames";
+import { drawingOf, type Frame, type Look, NO_MARKS, type Series } from "./frames";
 
 const LOOK: Look = { nameOf: (id) => `run ${id}`, slotOf: () => 0, smooth: 0, band: "none", mode: "auto", xIsLog: false };
 
@@ -12,7 +12,7 @@ function series(id: string, values: number[], more: Partial<Series> = {}): Serie
     min: null,
     max: null,
     deviation: null,
-    nonFiniteXs: new Float64Array(),
+    marks: NO_MARKS,
     nonFiniteCount: 0,
     ...more,
   };

@@ -1,7 +1,7 @@
-import type { FramesQuery, FramesWithRangeQuery, GridFragment, GroupFramesQuery } from "../api/gql";
+import type { FramesQuery, FramesWithRangeQuery, GridFragment, GroupFramesQuery, MarksFragment } from "../api/gql";
 import type { Band as BandKind, Mode } from "../state/url";
 import { float32Column, float64Column } from "./columns";
-import { type Band, type Drawing, isDensity, type Line } from "./drawing";
+import { type Band, type Drawing, isDensity, type Line, type Marks } from "./drawing";
 import { firstAtLeast } from "./nearest";
 import { smoothed } from "./smooth";
 
@@ -29,7 +29,7 @@ export interface Series {
   min: Float32Array | null;
   max: Float32Array | null;
   deviation: Float32Array | null;
-  nonFiniteXs: Float64Array;
+  marks: Marks;
   nonFiniteCount: number;
 }
 
@@ -61,9 +61,19 @@ function seriesOf({ runId, group, runCount, mean, min, max, std, nonFinite }: An
     min: min ? float32Column(min) : null,
     max: max ? float32Column(max) : null,
     deviation: std ? float32Column(std) : null,
-    nonFiniteXs: nonFinite ? float64Column(nonFinite.x as string) : new Float64Array(),
+    marks: marksOf(nonFinite),
     nonFiniteCount: nonFinite?.count ?? 0,
   };
+}
+
+export const NO_MARKS: Marks = { nan: new Float64Array(), infinity: new Float64Array(), negativeInfinity: new Float64Array() };
+
+function marksOf(odd: MarksFragment | null | undefined): Marks {
+  if (!odd || odd.count === 0) {
+    return NO_MARKS;
+  }
+  const [nan, infinity, negativeInfinity] = [odd.nanX, odd.infinityX, odd.negativeInfinityX].map((x) => float64Column(x as string));
+  return { nan: nan!, infinity: infinity!, negativeInfinity: negativeInfinity! };
 }
 
 /** How lines are named, coloured and drawn. */
@@ -96,7 +106,7 @@ function lineOf(series: Series, look: Look, start: number): Line {
     values: look.smooth > 0 ? smoothed(values, look.smooth) : values,
     raw: look.smooth > 0 ? values : null,
     band: bandOf(series, look.band, start),
-    nonFiniteXs: series.nonFiniteXs,
+    marks: series.marks,
     nonFiniteCount: series.nonFiniteCount,
   };
 }

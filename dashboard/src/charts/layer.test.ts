@@ -14,7 +14,7 @@ function drawn(width: number, height: number, ...lines: [column: number, row: nu
 /** The counts as a person reads them: a line of digits for each row of pixels. */
 function picture(raster: Raster): string[] {
   const { width, height } = raster;
-  const counts = countsOf(raster);
+  const { counts } = countsOf(raster);
   return Array.from({ length: height }, (_, row) =>
     Array.from({ length: width }, (_, column) => counts[row * width + column] || ".").join(""),
   );

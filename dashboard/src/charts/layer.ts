@@ -2,7 +2,7 @@
  * Many series as one raster: how many of them pass through each pixel.
  *
  * A series goes through each column of pixels as one vertical span, so only the two ends of the span are noted, and one
- * sum over the raster at the end makes counts of them: what a series costs does not depend on how steep it is.
+ * sum down each column at the end makes counts of them: what a series costs does not depend on how steep it is.
  */
 
 /** From a value to a row of pixels: `scale * value + offset`, of the decimal logarithm when `isLog`. */
@@ -16,16 +16,15 @@ export interface ToPixels {
 export interface Raster {
   width: number;
   height: number;
-  /** At `row * width + column` how many more spans begin than have ended just above; row 0 is at the top. */
+  /**
+   * At `column * (height + 1) + row` how many more spans begin than have ended just above; row 0 is at the top. Column
+   * after column, so that both ends of a span lie in the same line of the processor's cache.
+   */
   ends: Int16Array;
-  /** The span of the line that is being added, in each column; empty where `tops` is greater. */
-  tops: Float64Array;
-  bottoms: Float64Array;
 }
 
 export function newRaster(width: number, height: number): Raster {
-  const ends = new Int16Array(width * (height + 1));
-  return { width, height, ends, tops: new Float64Array(width), bottoms: new Float64Array(width) };
+  return { width, height, ends: new Int16Array(width * (height + 1)) };
 }
 
 /** The row of each value, NaN where there is none or it cannot be shown on a logarithmic axis. */
@@ -41,75 +40,71 @@ export function rowsOf(values: Float32Array, { scale, offset, isLog }: ToPixels,
  * decrease. Each pixel that the line touches counts once.
  */
 export function addLine(raster: Raster, columns: Float64Array, rows: Float64Array): void {
-  raster.tops.fill(Infinity);
-  raster.bottoms.fill(-Infinity);
-  let previous = -1;
-  for (let i = 0; i < rows.length; i += 1) {
-    if (!Number.isNaN(rows[i]!)) {
-      const from = previous === -1 ? i : previous;
-      traceSegment(raster, columns[from]!, rows[from]!, columns[i]!, rows[i]!);
-      previous = i;
-    }
-  }
-  closeSpans(raster);
-}
-
-/** Widen the spans of the columns that a straight line goes through. */
-function traceSegment(raster: Raster, x0: number, y0: number, x1: number, y1: number): void {
   const { width } = raster;
-  if (x1 < 0 || x0 >= width) {
-    return;
+  let x0 = NaN;
+  let y0 = NaN;
+  let column = -1; // whose span is open, from `top` to `bottom`
+  let top = 0;
+  let bottom = 0;
+  for (let i = 0; i < rows.length; i += 1) {
+    const y1 = rows[i]!;
+    if (Number.isNaN(y1)) {
+      continue;
+    }
+    const x1 = columns[i]!;
+    if (Number.isNaN(x0)) {
+      x0 = x1;
+      y0 = y1;
+    }
+    if (x1 >= 0 && x0 < width) {
+      const slope = x1 > x0 ? (y1 - y0) / (x1 - x0) : 0;
+      if (column === -1 || x0 < 0) {
+        column = x0 > 0 ? x0 | 0 : 0;
+        top = bottom = y0 + slope * (x0 > 0 ? 0 : -x0);
+      }
+      const last = x1 < width ? x1 | 0 : width;
+      let edge = y0 + slope * (column + 1 - x0);
+      for (; column < last; column += 1) {
+        addSpan(raster, column, edge < top ? edge : top, edge > bottom ? edge : bottom);
+        top = bottom = edge;
+        edge += slope;
+      }
+      if (last < width) {
+        top = y1 < top ? y1 : top;
+        bottom = y1 > bottom ? y1 : bottom;
+      }
+    }
+    x0 = x1;
+    y0 = y1;
   }
-  const slope = x1 > x0 ? (y1 - y0) / (x1 - x0) : 0;
-  const first = x0 > 0 ? x0 | 0 : 0;
-  const last = x1 < width ? x1 | 0 : width;
-  let y = x0 < 0 ? y0 - slope * x0 : y0;
-  let edge = y0 + slope * (first + 1 - x0);
-  for (let column = first; column < last; column += 1) {
-    widen(raster, column, y, edge);
-    y = edge;
-    edge += slope;
-  }
-  if (last < width) {
-    widen(raster, last, y, y1);
+  if (column !== -1 && column < width) {
+    addSpan(raster, column, top, bottom);
   }
 }
 
-function widen({ tops, bottoms }: Raster, column: number, y0: number, y1: number): void {
-  const top = y0 < y1 ? y0 : y1;
-  const bottom = y0 < y1 ? y1 : y0;
-  if (top < tops[column]!) {
-    tops[column] = top;
-  }
-  if (bottom > bottoms[column]!) {
-    bottoms[column] = bottom;
+function addSpan({ height, ends }: Raster, column: number, top: number, bottom: number): void {
+  if (top < height && bottom >= 0) {
+    const start = column * (height + 1);
+    ends[start + (top > 0 ? top | 0 : 0)]! += 1;
+    ends[start + (bottom < height ? bottom | 0 : height - 1) + 1]! -= 1;
   }
 }
 
-/** Note where the spans of the line begin and end. */
-function closeSpans({ width, height, ends, tops, bottoms }: Raster): void {
+/** How many lines touch each pixel, row by row, and the greatest of these counts. */
+export function countsOf({ width, height, ends }: Raster): { counts: Uint16Array; most: number } {
+  const counts = new Uint16Array(width * height);
+  let most = 0;
   for (let column = 0; column < width; column += 1) {
-    const top = tops[column]!;
-    const bottom = bottoms[column]!;
-    if (top < height && bottom >= 0) {
-      const first = top > 0 ? top | 0 : 0;
-      const last = bottom < height ? bottom | 0 : height - 1;
-      ends[first * width + column]! += 1;
-      ends[(last + 1) * width + column]! -= 1;
+    let count = 0;
+    let at = column * (height + 1);
+    for (let to = column; to < counts.length; to += width) {
+      count += ends[at]!;
+      counts[to] = count;
+      most = count > most ? count : most;
+      at += 1;
     }
   }
-}
-
-/** How many lines touch each pixel, row by row. */
-export function countsOf({ width, height, ends }: Raster): Uint16Array {
-  const counts = new Uint16Array(width * height);
-  for (let i = 0; i < width; i += 1) {
-    counts[i] = ends[i]!;
-  }
-  for (let i = width; i < counts.length; i += 1) {
-    counts[i] = counts[i - width]! + ends[i]!;
-  }
-  return counts;
+  return { counts, most };
 }
 
 export type Rgb = readonly [red: number, green: number, blue: number];
@@ -137,11 +132,7 @@ export function rampColours({ few, many, faint }: Ramp, most: number): Uint32Arr
 
 /** The raster as the pixels of an image, row by row. The rarest and the commonest count span the ramp. */
 export function pixelsOf(raster: Raster, ramp: Ramp): Uint8ClampedArray<ArrayBuffer> {
-  const counts = countsOf(raster);
-  let most = 0;
-  for (let i = 0; i < counts.length; i += 1) {
-    most = counts[i]! > most ? counts[i]! : most;
-  }
+  const { counts, most } = countsOf(raster);
   const colours = rampColours(ramp, most);
   const pixels = new Uint32Array(counts.length);
   for (let i = 0; i < counts.length; i += 1) {

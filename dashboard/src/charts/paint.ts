@@ -1,7 +1,7 @@
 /*
  * The inside of a chart on a canvas: bands, lines, densities and marks, in the pixels of the device.
  */
-import { type Drawing, type Line, LINES_MAX } from "./drawing";
+import { type Band, type Drawing, type Line, LINES_MAX, ODDITIES, type Oddity, type OwnRange } from "./drawing";
 import { addLine, newRaster, pixelsOf, type Ramp, rowsOf, type ToPixels } from "./layer";
 import { lineStyle, type Palette } from "./palette";
 
@@ -31,6 +31,7 @@ const RAW_OPACITY = 0.25;
 const BAND_OPACITY = 0.16;
 const GREY_OPACITY = 0.55;
 const LINE_WIDTH = 1.5;
+const GRAIN = 2; // CSS pixels that a column of a raster is wide, about as a line is: half the work
 const DOT_SPACE = 14; // CSS pixels between points from which on each gets a dot
 
 /** Draw everything but what is highlighted. */
@@ -50,8 +51,10 @@ export function paintDrawing(context: CanvasRenderingContext2D, place: Place, dr
   } else {
     paintGrey(context, place, grey, palette);
   }
-  for (const line of coloured) {
-    paintBand(context, place, line, palette);
+  for (const { band, slot } of coloured) {
+    if (band) {
+      paintBand(context, place, band, lineStyle(slot, palette).colour);
+    }
   }
   for (const line of coloured) {
     paintLine(context, place, line, palette);
@@ -65,7 +68,10 @@ export function paintHighlight(context: CanvasRenderingContext2D, place: Place, 
   const rows = new Float64Array(line.values.length);
   context.lineJoin = "round";
   if (line.band) {
-    paintBand(context, place, line, palette);
+    paintBand(context, place, line.band, highlightColour(line, palette));
+  }
+  if (line.raw) {
+    paintRaw(context, place, line.raw, highlightColour(line, palette));
   }
   rowsOf(line.values, place.toRow, rows);
   const path = new Path2D();
@@ -85,17 +91,20 @@ export function highlightColour(line: Line, palette: Palette): string {
 }
 
 function paintRaster(context: CanvasRenderingContext2D, place: Place, lines: readonly Line[], ramp: Ramp): void {
-  const raster = newRaster(Math.ceil(place.width), Math.ceil(place.height));
-  const rows = new Float64Array(place.columns.length);
+  const [wide, high] = [GRAIN * place.ratio, place.ratio];
+  const raster = newRaster(Math.ceil(place.width / wide), Math.ceil(place.height / high));
+  const columns = place.columns.map((column) => column / wide);
+  const toRow = { ...place.toRow, scale: place.toRow.scale / high, offset: place.toRow.offset / high };
+  const rows = new Float64Array(columns.length);
   for (const line of lines) {
-    rowsOf(line.values, place.toRow, rows);
-    addLine(raster, place.columns, rows);
+    rowsOf(line.values, toRow, rows);
+    addLine(raster, columns, rows);
   }
   const pixels = pixelsOf(raster, ramp);
   // Through a canvas of its own: putImageData would wipe the grid away.
   const layer = new OffscreenCanvas(raster.width, raster.height);
   layer.getContext("2d")!.putImageData(new ImageData(pixels, raster.width), 0, 0);
-  context.drawImage(layer, 0, 0);
+  context.drawImage(layer, 0, 0, raster.width * wide, raster.height * high);
 }
 
 function paintGrey(context: CanvasRenderingContext2D, place: Place, lines: Line[], palette: Palette): void {
@@ -113,15 +122,17 @@ function paintGrey(context: CanvasRenderingContext2D, place: Place, lines: Line[
   context.globalAlpha = 1;
 }
 
-function paintBand(context: CanvasRenderingContext2D, place: Place, { band, slot }: Line, palette: Palette): void {
-  if (band === null) {
-    return;
-  }
+/** The band of a line that stands out, which is not in the drawing. */
+export function paintOwnRange(context: CanvasRenderingContext2D, place: Place, range: OwnRange, colour: string): void {
+  paintBand(context, { ...place, columns: Float64Array.from(range.xs, place.toColumn) }, range, colour);
+}
+
+function paintBand(context: CanvasRenderingContext2D, place: Place, band: Band, colour: string): void {
   const low = new Float64Array(band.low.length);
   const high = new Float64Array(band.high.length);
   rowsOf(band.low, place.toRow, low);
   rowsOf(band.high, place.toRow, high);
-  context.fillStyle = lineStyle(slot, palette).colour;
+  context.fillStyle = colour;
   context.globalAlpha = BAND_OPACITY;
   context.beginPath();
   const there = [...place.columns.keys()].filter((i) => !Number.isNaN(high[i]!));
@@ -139,19 +150,11 @@ function paintBand(context: CanvasRenderingContext2D, place: Place, { band, slot
 function paintLine(context: CanvasRenderingContext2D, place: Place, line: Line, palette: Palette): void {
   const { colour, dash } = lineStyle(line.slot, palette);
   const rows = new Float64Array(line.values.length);
-  context.strokeStyle = colour;
-  context.fillStyle = colour;
   if (line.raw) {
-    rowsOf(line.raw, place.toRow, rows);
-    context.globalAlpha = RAW_OPACITY;
-    context.lineWidth = place.ratio;
-    context.setLineDash([]);
-    context.beginPath();
-    trace(context, place.columns, rows);
-    context.stroke();
-    context.globalAlpha = 1;
+    paintRaw(context, place, line.raw, colour);
   }
   rowsOf(line.values, place.toRow, rows);
+  context.strokeStyle = colour;
   context.lineWidth = LINE_WIDTH * place.ratio;
   context.setLineDash(dash.map((length) => length * place.ratio));
   context.beginPath();
@@ -159,6 +162,20 @@ function paintLine(context: CanvasRenderingContext2D, place: Place, line: Line, 
   context.stroke();
   context.setLineDash([]);
   dot(context, place, rows, 2);
+}
+
+/** What was logged, faintly behind the smoothed line. */
+function paintRaw(context: CanvasRenderingContext2D, place: Place, raw: Float32Array, colour: string): void {
+  const rows = new Float64Array(raw.length);
+  rowsOf(raw, place.toRow, rows);
+  context.strokeStyle = colour;
+  context.globalAlpha = RAW_OPACITY;
+  context.lineWidth = place.ratio;
+  context.setLineDash([]);
+  context.beginPath();
+  trace(context, place.columns, rows);
+  context.stroke();
+  context.globalAlpha = 1;
 }
 
 /** The line through all places that have a row. */
@@ -195,23 +212,48 @@ function dot(context: CanvasRenderingContext2D, place: Place, rows: Float64Array
 }
 
 const MARK = 5; // CSS pixels, half as wide as high
+const CROSS_WIDTH = 2.25;
 
-/** A small triangle on the lower edge wherever a line has a point that is NaN or infinite; one where many meet. */
+/** A sign at the edge of the plot wherever a line has a point that is not finite; one where many of a kind meet. */
 function paintMarks(context: CanvasRenderingContext2D, place: Place, { lines }: Drawing, palette: Palette): void {
   const size = MARK * place.ratio;
-  for (const line of lines) {
-    context.fillStyle = lineStyle(line.slot, palette).colour;
-    let previous = -Infinity;
-    for (const x of line.nonFiniteXs) {
-      const column = place.toColumn(x);
-      if (column - previous >= size) {
-        context.beginPath();
-        context.moveTo(column - size, place.height);
-        context.lineTo(column + size, place.height);
-        context.lineTo(column, place.height - 1.6 * size);
-        context.fill();
-        previous = column;
+  context.lineWidth = CROSS_WIDTH * place.ratio;
+  for (const { marks, slot } of lines) {
+    context.fillStyle = context.strokeStyle = lineStyle(slot, palette).colour;
+    for (const kind of ODDITIES) {
+      let previous = -Infinity;
+      for (const x of marks[kind]) {
+        const column = place.toColumn(x);
+        if (column - previous >= size) {
+          context.beginPath();
+          SIGNS[kind](context, column, place.height, size);
+          previous = column;
+        }
       }
     }
   }
+}
+
+type Sign = (context: CanvasRenderingContext2D, column: number, height: number, size: number) => void;
+
+/** A cross below for NaN; for the infinities a triangle at the edge beyond which they lie, pointing there. */
+const SIGNS: Record<Oddity, Sign> = {
+  nan: (context, column, height, size) => {
+    const half = 0.8 * size;
+    const row = height - 1.2 * size;
+    context.moveTo(column - half, row - half);
+    context.lineTo(column + half, row + half);
+    context.moveTo(column - half, row + half);
+    context.lineTo(column + half, row - half);
+    context.stroke();
+  },
+  infinity: (context, column, _, size) => triangle(context, column, 1.6 * size, 0, size),
+  negativeInfinity: (context, column, height, size) => triangle(context, column, height - 1.6 * size, height, size),
+};
+
+function triangle(context: CanvasRenderingContext2D, column: number, base: number, tip: number, size: number): void {
+  context.moveTo(column - size, base);
+  context.lineTo(column + size, base);
+  context.lineTo(column, tip);
+  context.fill();
 }

@@ -2,9 +2,9 @@ import uPlot from "uplot";
 import type { Range } from "../state/url";
 import { xAxis, type XKind, yAxis } from "./axes";
 import styles from "./charts.module.css";
-import type { Drawing, Line } from "./drawing";
+import type { Drawing, Line, OwnRange } from "./drawing";
 import { nearestPlace, valueAt } from "./nearest";
-import { highlightColour, paintDrawing, paintHighlight, type Place } from "./paint";
+import { highlightColour, paintDrawing, paintHighlight, paintOwnRange, type Place } from "./paint";
 import type { Palette } from "./palette";
 
 /** What a plot shows. */
@@ -18,6 +18,12 @@ export interface View {
   palette: Palette;
 }
 
+/** Ranges of the axes; null is the whole, undefined as it is. */
+export interface Zoom {
+  x?: Range | null;
+  y?: Range | null;
+}
+
 /** What happens on a plot. */
 export interface PlotEvents {
   /** The pointer is at `x`, near the line `id`; null when it is near none. */
@@ -25,13 +31,14 @@ export interface PlotEvents {
   onLeave: () => void;
   /** The line was clicked; null is the ground between lines. */
   onPick: (id: string | null) => void;
-  /** A range was dragged; null asks for the whole again. */
-  onZoom: (range: Range | null) => void;
+  /** Ranges were dragged; of an axis that was not, it is undefined. Both null ask for the whole again. */
+  onZoom: (zoom: Zoom) => void;
 }
 
 const SYNC_KEY = "charts";
 const REACH = 40; // CSS pixels from a line within which the pointer means it
 const DRAG_MIN = 4; // CSS pixels; less is a click
+const DRAG_BOTH_MIN = 100; // CSS pixels each way from which on a drag is over both axes, not only over the longer
 
 /** uPlot for the axes, the cursor and the drag; what lies inside is painted by us. */
 export class Plot {
@@ -39,6 +46,7 @@ export class Plot {
   private readonly dot = document.createElement("div");
   private chart: uPlot | null = null;
   private view: View | null = null;
+  private ownRange: OwnRange | null = null;
   private built = "";
   private highlighted: string | null = null;
   private isUnderPointer = false;
@@ -66,7 +74,6 @@ export class Plot {
     } else {
       this.chart.setData(dataOf(view));
     }
-    this.paintOverlay();
   }
 
   /** Take the size of the host. */
@@ -74,16 +81,21 @@ export class Plot {
     const { clientWidth: width, clientHeight: height } = this.host;
     if (this.chart && width > 0 && (width !== this.chart.width || height !== this.chart.height)) {
       this.chart.setSize({ width, height });
-      this.paintOverlay();
     }
+  }
+
+  /** Show this range of a line when it stands out. */
+  showOwnRange(range: OwnRange | null): void {
+    this.ownRange = range;
+    this.paintOverlay(this.chart);
   }
 
   /** Let this line stand out. */
   highlight(id: string | null): void {
     if (id !== this.highlighted) {
       this.highlighted = id;
-      this.paintOverlay();
-      this.placeDot();
+      this.paintOverlay(this.chart);
+      this.placeDot(this.chart);
     }
   }
 
@@ -106,7 +118,7 @@ export class Plot {
         cursor: {
           y: false,
           points: { show: false },
-          drag: { x: true, y: false, setScale: false },
+          drag: { x: true, y: true, uni: DRAG_BOTH_MIN, setScale: false },
           sync: { key: SYNC_KEY, scales: ["x", null], setSeries: false, filters: { pub: isOfCursor, sub: isOfCursor } },
           bind: { dblclick: () => () => this.zoomOut() },
         },
@@ -139,15 +151,19 @@ export class Plot {
 
   private zoomOut(): null {
     this.events.onPick(null); // what the first of the two clicks picked
-    this.events.onZoom(null);
+    this.events.onZoom({ x: null, y: null });
     return null;
   }
 
   private zoomIn(chart: uPlot): void {
-    const { left, width } = chart.select;
-    this.wasDragged = width >= DRAG_MIN;
+    const { left, top, width, height } = chart.select;
+    const across: Range = [chart.posToVal(left, "x"), chart.posToVal(left + width, "x")];
+    const up: Range = [chart.posToVal(top + height, "y"), chart.posToVal(top, "y")];
+    const isX = width >= DRAG_MIN && width < chart.over.clientWidth;
+    const isY = height >= DRAG_MIN && height < chart.over.clientHeight;
+    this.wasDragged = isX || isY;
     if (this.isUnderPointer && this.wasDragged) {
-      this.events.onZoom([chart.posToVal(left, "x"), chart.posToVal(left + width, "x")]);
+      this.events.onZoom({ ...(isX && { x: across }), ...(isY && { y: up }) });
     }
     if (width > 0) {
       chart.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
@@ -159,7 +175,7 @@ export class Plot {
     if (this.isUnderPointer && left >= 0) {
       this.events.onPoint(this.pointedLine(), chart.posToVal(left, "x"));
     }
-    this.placeDot();
+    this.placeDot(chart);
   }
 
   /** The line that is nearest to the cursor, above or below. */
@@ -181,8 +197,8 @@ export class Plot {
   }
 
   /** Put the dot on the highlighted line where the cursor is. */
-  private placeDot(): void {
-    const { chart, view } = this;
+  private placeDot(chart: uPlot | null): void {
+    const { view } = this;
     const line = this.highlightedLine();
     const cursor = chart?.cursor.left ?? -1;
     if (!chart || !view || !line || cursor < 0) {
@@ -206,10 +222,13 @@ export class Plot {
   private paint(chart: uPlot): void {
     const { drawing, palette } = this.view!;
     paintDrawing(chart.ctx, placeOf(chart, this.view!), drawing, palette);
+    // Only now, for uPlot sets its scales after `setData` has returned.
+    this.paintOverlay(chart);
+    this.placeDot(chart);
   }
 
-  private paintOverlay(): void {
-    const { chart, overlay, view } = this;
+  private paintOverlay(chart: uPlot | null): void {
+    const { overlay, view } = this;
     if (!chart || !view) {
       return;
     }
@@ -221,7 +240,11 @@ export class Plot {
     const context = overlay.getContext("2d")!;
     context.clearRect(0, 0, overlay.width, overlay.height);
     if (line) {
-      paintHighlight(context, placeOf(chart, view), line, view.palette);
+      const place = placeOf(chart, view);
+      if (this.ownRange?.id === line.id) {
+        paintOwnRange(context, place, this.ownRange, highlightColour(line, view.palette));
+      }
+      paintHighlight(context, place, line, view.palette);
     }
   }
 }

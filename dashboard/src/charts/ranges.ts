@@ -2,14 +2,17 @@ import type { Range } from "../state/url";
 
 /** From the least to the greatest finite value (above zero for a logarithmic axis); null when there is none. */
 export function extent(columns: Iterable<ArrayLike<number>>, isLog = false): Range | null {
+  const above = isLog ? 0 : -Infinity;
   let from = Infinity;
   let to = -Infinity;
   for (const column of columns) {
     for (let i = 0; i < column.length; i += 1) {
       const value = column[i]!;
-      if (Number.isFinite(value) && (!isLog || value > 0)) {
-        from = value < from ? value : from;
-        to = value > to ? value : to;
+      if (value < from && value > above) {
+        from = value;
+      }
+      if (value > to && value < Infinity && value > above) {
+        to = value;
       }
     }
   }

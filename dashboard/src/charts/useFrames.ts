@@ -2,6 +2,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { type Client, type CombinedError, useClient } from "urql";
 import { said } from "../api/client";
 import { type AxisInput, FramesDocument, FramesWithRangeDocument, GroupFramesDocument, type RunColumn, type RunSelection } from "../api/gql";
+import type { Operation } from "../copy/texts";
 import { type Answer, type Frame, frameOf } from "./frames";
 
 /** What frames are asked of. */
@@ -38,14 +39,14 @@ export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
 
   const load = useCallback(
     async (wanted: readonly string[]) => {
-      const { data, error } = await ask(client, of!, [...wanted]);
+      const { frames, error } = await readFrames(client, of!, wanted);
       if (asked.current.request !== request) {
         return; // something else is wanted by now
       }
       setProblem(error ? said(error) : null);
-      if (data) {
-        const frames = data.map((answer) => [answer.metric, frameOf(answer)] as const);
-        setHeld((before) => ({ subject: subject!, frames: new Map([...(before.subject === subject ? before.frames : []), ...frames]) }));
+      if (!error) {
+        const found = frames.map((frame) => [frame.metric, frame] as const);
+        setHeld((before) => ({ subject: subject!, frames: new Map([...(before.subject === subject ? before.frames : []), ...found]) }));
       }
     },
     [client, request],
@@ -71,12 +72,22 @@ export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
   return { frames: held.subject === subject ? held.frames : NOTHING.frames, problem, reload };
 }
 
-async function ask(client: Client, of: FramesOf, metrics: string[]): Promise<{ data: Answer[] | undefined; error: CombinedError | undefined }> {
+/** The frames of these metrics, newly read; none where the server refused. */
+export async function readFrames(client: Client, of: FramesOf, metrics: readonly string[]): Promise<{ frames: Frame[]; error: CombinedError | undefined }> {
   const { groupBy, withRange, ...rest } = of;
-  const variables = { ...rest, metrics };
+  const variables = { ...rest, metrics: [...metrics] };
   const fresh = { requestPolicy: "network-only" } as const;
   const { data, error } = groupBy
     ? await client.query(GroupFramesDocument, { ...variables, groupBy }, fresh)
     : await client.query(withRange ? FramesWithRangeDocument : FramesDocument, variables, fresh);
-  return { data: data?.metricFrames, error };
+  const answers: readonly Answer[] = data?.metricFrames ?? [];
+  return { frames: answers.map(frameOf), error };
+}
+
+/** What is asked for these metrics, to be taken along. */
+export function operationOf(of: FramesOf | null, metrics: readonly string[]): Operation {
+  const { groupBy = null, withRange = false, ...variables } = of ?? {};
+  return groupBy
+    ? { document: GroupFramesDocument, variables: { ...variables, metrics, groupBy } }
+    : { document: withRange ? FramesWithRangeDocument : FramesDocument, variables: { ...variables, metrics } };
 }

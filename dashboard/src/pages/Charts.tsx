@@ -1,6 +1,6 @@
 import { type RefObject, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useClient } from "urql";
-import { FramesDocument, FramesWithRangeDocument, GroupFramesDocument, type RunSelection } from "../api/gql";
+import type { RunSelection } from "../api/gql";
 import { Card } from "../charts/Card";
 import { Controls } from "../charts/Controls";
 import { isDensity } from "../charts/drawing";
@@ -8,23 +8,23 @@ import { isSavedWhole, loggedCsv, shownCsv } from "../charts/export";
 import type { Frame, Look } from "../charts/frames";
 import { chosenKeys } from "../charts/globs";
 import { Hover, HoverContext } from "../charts/hover";
-import { counted } from "../charts/numbers";
+import { counted, wholeNumber } from "../charts/numbers";
 import { paletteOf, SLOTS } from "../charts/palette";
 import { saveFile } from "../charts/picture";
+import type { Zoom } from "../charts/plot";
 import { extent, zoomed } from "../charts/ranges";
 import { type Entry, RunList } from "../charts/RunList";
-import { type FramesOf, useFrames } from "../charts/useFrames";
-import { useFreshPoints } from "../charts/useFreshPoints";
+import { type FramesOf, operationOf, useFrames } from "../charts/useFrames";
+import { FOLLOWED_MAX, useFreshPoints } from "../charts/useFreshPoints";
 import { useMetricKeys } from "../charts/useMetricKeys";
 import { usePace } from "../charts/usePace";
 import { type ChartRun, type ChartRuns, useRuns } from "../charts/useRuns";
 import { useVisible } from "../charts/useVisible";
 import { axisInput } from "../charts/xaxis";
-import type { Operation } from "../copy/texts";
 import { selectionOf } from "../state/scope";
 import { slots, toggled } from "../state/selection";
 import { useTheme } from "../state/theme";
-import type { Range, View } from "../state/url";
+import type { View } from "../state/url";
 import { type Update, useView } from "../state/view";
 import { FilterBox } from "../table/FilterBox";
 import { useShortcuts } from "../ui/Keys";
@@ -81,7 +81,10 @@ function ChartsOf({ experiment }: Props) {
   const look = useLook(view, drawn?.runs ?? [], groups);
   const entries = useEntries(noun === "group" ? groups : null, all.found?.runs ?? [], some.found?.runs ?? [], look);
 
-  const zoom = useCallback((xr: Range | null) => update({ xr }), [update]);
+  const zoom = useCallback(
+    (metric: string, { x, y }: Zoom) => update({ ...(x !== undefined && { xr: x }), ...(y !== undefined && { yr: y, ym: y && metric }) }),
+    [update],
+  );
   const pick = useCallback((id: string | null) => update(({ hl }) => ({ hl: id === hl ? null : id }), { replace: true }), [update]);
   useChartKeys(view, update, frames, page);
 
@@ -112,6 +115,7 @@ function ChartsOf({ experiment }: Props) {
             selected={sel}
             onToggle={noun === "run" ? (id) => update((now) => ({ sel: toggled(now.sel, id) })) : null}
             onClear={() => update({ sel: [] })}
+            notice={noun === "run" ? noticeOf(all.found, running.length) : null}
           />
         </div>
         <div className={styles["cards"]} data-scroller>
@@ -129,6 +133,7 @@ function ChartsOf({ experiment }: Props) {
                   onZoom={zoom}
                   onPick={noun === "run" ? pick : ignore}
                   onExport={(frame) => void exportFrame(frame)}
+                  asked={asked}
                 />
               )}
             </div>
@@ -141,6 +146,14 @@ function ChartsOf({ experiment }: Props) {
 
 const isRunning = ({ status }: ChartRun): boolean => status === "RUNNING";
 const ignore = (): void => undefined;
+
+/** What the list does not show of the runs, and what to do about it; null when it shows all. */
+function noticeOf(found: ChartRuns | null, runningCount: number): string | null {
+  if (found && found.totalCount > found.runs.length) {
+    return `the newest ${wholeNumber(found.runs.length)}; filter to see others`;
+  }
+  return runningCount > FOLLOWED_MAX ? `the newest ${wholeNumber(FOLLOWED_MAX)} are live` : null;
+}
 
 interface AdviceProps {
   problem: string | null;
@@ -161,14 +174,6 @@ function Advice({ problem, drawn, keys, metrics }: AdviceProps) {
     return <p className="muted">No run satisfies the filter.</p>;
   }
   return <p className="muted">{keys.length > 0 ? "These runs have no metric of such a name." : "These runs have logged no metrics yet."}</p>;
-}
-
-/** What the charts in sight ask, to be taken along. */
-function operationOf(of: FramesOf | null, metrics: readonly string[]): Operation {
-  const { groupBy = null, withRange = false, ...variables } = of ?? {};
-  return groupBy
-    ? { document: GroupFramesDocument, variables: { ...variables, metrics, groupBy } }
-    : { document: withRange ? FramesWithRangeDocument : FramesDocument, variables: { ...variables, metrics } };
 }
 
 /** What frames to ask for; null while it is not known how many runs there are. */
@@ -263,7 +268,7 @@ function useChartKeys(view: View, update: Update, frames: ReadonlyMap<string, Fr
   useShortcuts([
     { keys: "+", does: "zoom in", run: () => zoom(0.5) },
     { keys: "-", does: "zoom out", run: () => zoom(2) },
-    { keys: "0", does: "show the whole again", run: () => update({ xr: null }) },
+    { keys: "0", does: "show the whole again", run: () => update({ xr: null, yr: null, ym: null }) },
     { keys: "l", does: "logarithmic y", run: () => update({ ylog: !view.ylog }) },
     { keys: "[", does: "previous chart", run: () => step(-1) },
     { keys: "]", does: "next chart", run: () => step(1) },

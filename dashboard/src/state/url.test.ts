@@ -26,6 +26,7 @@ const view: fc.Arbitrary<View> = fc.record({
   x: fc.oneof(fc.constantFrom("step" as const, "wall" as const, "rel" as const), text.map((key) => `metric:${key}` as const)),
   xr: fc.option(range),
   yr: fc.option(range),
+  ym: fc.option(text),
   xlog: fc.boolean(),
   ylog: fc.boolean(),
   smooth: fc.integer({ min: 0, max: 999 }).map((thousandths) => thousandths / 1000),

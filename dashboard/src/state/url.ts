@@ -47,6 +47,8 @@ export interface View {
   x: XKind;
   xr: Range | null;
   yr: Range | null;
+  /** The metric whose chart has the range `yr`; null is all charts. */
+  ym: string | null;
   xlog: boolean;
   ylog: boolean;
   /** The weight of an exponential moving average, 0 to 1 exclusive; 0 is off. */
@@ -72,6 +74,7 @@ export const EMPTY: View = {
   x: "step",
   xr: null,
   yr: null,
+  ym: null,
   xlog: false,
   ylog: false,
   smooth: 0,
@@ -221,6 +224,7 @@ const KEYS: Record<string, Key> = {
   x: { read: (text) => ({ x: /^metric:./s.test(text) ? (text as XKind) : one(["step", "wall", "rel"], text, "step") }), write: ({ x }) => (x === "step" ? "" : x) },
   xr: { read: (text) => ({ xr: parseRange(text) }), write: ({ xr }) => xr?.join("..") ?? "" },
   yr: { read: (text) => ({ yr: parseRange(text) }), write: ({ yr }) => yr?.join("..") ?? "" },
+  ym: { read: (text) => ({ ym: text || null }), write: ({ ym }) => ym ?? "" },
   xlog: { read: (text) => ({ xlog: text === "1" }), write: ({ xlog }) => flag(xlog) },
   ylog: { read: (text) => ({ ylog: text === "1" }), write: ({ ylog }) => flag(ylog) },
   sm: { read: (text) => ({ smooth: parseSmooth(text) }), write: ({ smooth }) => (smooth > 0 ? `ema:${smooth}` : "") },
