@@ -155,7 +155,7 @@ PRICES: Final[Mapping[str, Price]] = {
     "MetricFrame.series": Price(60),
     "MetricFrame.x": Price(),
     "MetricSeries.group": Price(items=usual(2)),
-    "NonFinite.x": Price(items=usual(10)),
+    **{f"NonFinite.{name}": Price(items=usual(4)) for name in ("x", "nanX", "infinityX", "negativeInfinityX")},
     **{f"MetricSeries.{name}": PAGED for name in ("mean", "min", "max", "last", "std")},
     # comparisons: by key, and for each key as many values as there are runs
     "Query.compareRuns": Price(STATEMENT, page=SELECTED),
