@@ -17,7 +17,8 @@ from redis.asyncio import Redis
 
 from api import limits
 from db.errors import Code, RunstoneError, Unavailable
-from workers.queue import UNREACHABLE
+from workers.queue import CANCEL_AGAIN_S, UNREACHABLE
+from workers.work import ended
 
 if TYPE_CHECKING:  # it knows prices, and through them the context, which knows budgets
     from api.cost import Cost
@@ -214,7 +215,7 @@ async def open_budgets(redis: Redis, per_minute: int, cost_max: int) -> AsyncIte
         try:
             yield budgets
         finally:
-            sharing.cancel()
+            await ended([sharing], again_s=CANCEL_AGAIN_S)
 
 
 class CostlyLane:

@@ -111,4 +111,4 @@ async def _listen(redis: ArqRedis, bells: Bells) -> None:
         await asyncio.wait([running])  # not awaited itself: arq may overhear that it is cancelled
         running.result()
     finally:
-        await ended([running, *worker.tasks.values()], again_s=0.3)
+        await ended([running, *worker.tasks.values()], again_s=queue.CANCEL_AGAIN_S)

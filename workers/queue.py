@@ -21,6 +21,7 @@ CONNECTIONS_MAX: Final = 8
 NEWS: Final = "runstone:news"
 EVENTS: Final = orjson.dumps({"from": "worker", "runs": [None]})  # what api.live says of events
 ALIVE_S: Final = 15  # between questions to a Redis that says nothing
+CANCEL_AGAIN_S: Final = 0.3  # a task that waits for Redis may overhear that it is cancelled
 
 # What goes wrong between us and Redis.
 UNREACHABLE: Final = (RedisError, OSError, TimeoutError)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from graphql import (
 )
 from redis.asyncio import Redis
 
-from api.budgets import Budgets, CostlyLane, RateLimited
+from api.budgets import Budgets, CostlyLane, RateLimited, open_budgets
 from api.cost import costs, price_of
 from api.documents import Documents, Refused
 from api.prices import PRICES, TRAINING
@@ -418,3 +419,19 @@ async def test_subscriptions_have_a_cost_too(client: Client, server: Server) -> 
         assert error["extensions"]["cost"] == {"of": "levels", "requested": 18, "allowed": 12}
         await watcher.subscribe("subscription { runEvents { kind } }", "2")
         assert (await watcher.next("2"))["kind"] == "SUBSCRIBED"
+
+
+async def test_process_ends_though_redis_overhears_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asyncio.Event()
+
+    async def overhear(_: Budgets) -> None:
+        asked.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(Budgets, "_share", overhear)
+    nowhere = Redis(host="127.0.0.1", port=9)
+    async with asyncio.timeout(30), open_budgets(nowhere, 6_000, ALLOWED) as budgets:
+        budgets.spend("token", 1)
+        await asked.wait()
+    await nowhere.aclose()
