@@ -17,8 +17,7 @@ from redis.asyncio import Redis
 
 from api import limits
 from db.errors import Code, RunstoneError, Unavailable
-from workers.queue import CANCEL_AGAIN_S, UNREACHABLE
-from workers.work import ended
+from workers.queue import OVERHEARD_S, UNREACHABLE, ended
 
 if TYPE_CHECKING:  # it knows prices, and through them the context, which knows budgets
     from api.cost import Cost
@@ -215,7 +214,7 @@ async def open_budgets(redis: Redis, per_minute: int, cost_max: int) -> AsyncIte
         try:
             yield budgets
         finally:
-            await ended([sharing], again_s=CANCEL_AGAIN_S)
+            await ended([sharing], again_s=OVERHEARD_S)
 
 
 class CostlyLane:

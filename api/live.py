@@ -22,7 +22,6 @@ from db import errors, points
 from db.errors import Unavailable
 from db.pool import Pool
 from workers import queue
-from workers.work import ended
 
 LOOK_S: Final = 1.0  # between looks at the database, while somebody waits
 TELL_S: Final = 0.05  # between messages to other processes
@@ -374,4 +373,4 @@ async def open_live(pool: Pool, redis: ArqRedis, redis_url: str) -> AsyncIterato
         try:
             yield Live(hub)
         finally:
-            await ended(running, again_s=queue.CANCEL_AGAIN_S)
+            await queue.ended(running, again_s=queue.OVERHEARD_S)

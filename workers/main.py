@@ -13,7 +13,7 @@ from db.pool import open_pool
 from settings import Settings, SettingsError
 from storage.store import open_store
 from workers import artifacts, events, exports, queue, series, sweep
-from workers.work import Deps, Job, Sweep, ended, keep_sweeping, keep_working
+from workers.work import Deps, Job, Sweep, keep_sweeping, keep_working
 
 JOBS: Final[tuple[Job[Any], ...]] = (artifacts.JOB, exports.JOB)
 SWEEPS: Final[tuple[Sweep, ...]] = (*sweep.SWEEPS, *series.SWEEPS, *events.SWEEPS, *exports.SWEEPS)
@@ -61,7 +61,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         working += [tasks.create_task(keep_sweeping(deps, each), name=each.name) for each in SWEEPS]
         log.info("worker is ready")
         await stop.wait()
-        await ended(working)
+        await queue.ended(working)
 
 
 async def keep_listening(url: str, bells: Bells) -> None:
@@ -111,4 +111,4 @@ async def _listen(redis: ArqRedis, bells: Bells) -> None:
         await asyncio.wait([running])  # not awaited itself: arq may overhear that it is cancelled
         running.result()
     finally:
-        await ended([running, *worker.tasks.values()], again_s=queue.CANCEL_AGAIN_S)
+        await queue.ended([running, *worker.tasks.values()], again_s=queue.OVERHEARD_S)

@@ -5,7 +5,7 @@ When Redis is lost, each looks a little later by itself.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -21,7 +21,9 @@ CONNECTIONS_MAX: Final = 8
 NEWS: Final = "runstone:news"
 EVENTS: Final = orjson.dumps({"from": "worker", "runs": [None]})  # what api.live says of events
 ALIVE_S: Final = 15  # between questions to a Redis that says nothing
-CANCEL_AGAIN_S: Final = 0.3  # a task that waits for Redis may overhear that it is cancelled
+CANCEL_AGAIN_S: Final = 2.5
+CANCELS_MAX: Final = 3
+OVERHEARD_S: Final = 0.3  # after so long a task that waited for Redis has overheard that it is cancelled
 
 # What goes wrong between us and Redis.
 UNREACHABLE: Final = (RedisError, OSError, TimeoutError)
@@ -91,3 +93,14 @@ async def heard(url: str) -> AsyncIterator[bytes]:
             message = await pubsub.get_message(timeout=ALIVE_S)
             if message is not None:
                 yield message["data"]
+
+
+async def ended(tasks: Collection[asyncio.Task[Any]], *, again_s: float = CANCEL_AGAIN_S) -> None:
+    """Cancel the tasks until all have ended, three times at most: libraries sometimes overhear the first time."""
+    left = set(tasks)
+    for _ in range(CANCELS_MAX):
+        if not left:
+            return
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=again_s)

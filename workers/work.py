@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -17,8 +17,6 @@ Item = TypeVar("Item")
 
 RESTS: Final = 8  # times as long as the upkeep took: more at a time is less work
 REST_MOST_S: Final = 5.0
-CANCEL_AGAIN_S: Final = 2.5
-CANCELS_MAX: Final = 3
 
 log = logging.getLogger(__name__)
 
@@ -101,14 +99,3 @@ def report(what: str, error: Exception) -> None:
         log.warning("%s failed and is tried again: %s: %s", what, type(error).__name__, error)
     else:
         log.error("%s failed", what, exc_info=error)
-
-
-async def ended(tasks: Collection[asyncio.Task[Any]], *, again_s: float = CANCEL_AGAIN_S) -> None:
-    """Cancel the tasks until all have ended, three times at most: libraries sometimes overhear the first time."""
-    left = set(tasks)
-    for _ in range(CANCELS_MAX):
-        if not left:
-            return
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=again_s)
