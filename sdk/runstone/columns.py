@@ -1,6 +1,7 @@
 """Runs as columns, a list of values for each thing that is asked for, and groups of runs that have the same values."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -16,7 +17,7 @@ NAMES: Final = {area: name for name, area in AREAS.items()}
 STAT: Final = re.compile(r"(first|last|min|max|best|count)\((.*)\)", re.DOTALL)
 
 
-class _Table:
+class _Table(ABC):
     """What is a data frame when that is asked for, and a table in a notebook."""
 
     __slots__ = ()
@@ -33,8 +34,9 @@ class _Table:
         table = self._columns()
         return notebook.table(tuple(table), [list(row) for row in zip(*table.values(), strict=True)])
 
+    @abstractmethod
     def _columns(self) -> frames.Columns:
-        raise NotImplementedError
+        """A list of values for each column, by its name."""
 
 
 @dataclass(frozen=True, slots=True)
