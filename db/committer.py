@@ -16,6 +16,7 @@ from db.memory import Memory
 from db.pool import FEW_ROWS_PLANS, Connection, Pool, open_pool
 
 ADMITTED_MAX: Final = 200_000
+GATHER_S: Final = 0.002  # more would leave the database idle: it stores a group while the next one comes
 
 
 @asynccontextmanager
@@ -29,7 +30,7 @@ async def open_committer(
     group_bytes_max: int = 8 * 1024 * 1024,
 ) -> AsyncIterator["Committer"]:
     """A committer with a connection of its own; what waits when the block ends is stored before it ends."""
-    bounds = Bounds(statement_timeout_s + 5, waiting_max, waiting_bytes_max, group_max, group_bytes_max)
+    bounds = Bounds(GATHER_S, statement_timeout_s + 5, waiting_max, waiting_bytes_max, group_max, group_bytes_max)
     async with open_pool(
         url, size_max=1, statement_timeout_s=statement_timeout_s, name="ingest", plans=FEW_ROWS_PLANS
     ) as pool:

@@ -18,7 +18,6 @@ from db import errors
 from db.errors import Unavailable
 from db.pool import Connection, Pool
 
-GATHER_S = 0.005  # so long is a group left open while more come
 QUIET_TURNS = 2  # of the loop without anything new: nobody else is ready
 PAUSE_S = 0.2  # before asking a database again that did not answer
 
@@ -32,8 +31,9 @@ Do: TypeAlias = Callable[[Connection, list[Ask]], Awaitable[Sequence[Answer]]]
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much may wait, how much makes a group, and how long one who waits is patient."""
+    """How long a group stays open while more come, how much may wait and makes a group, and how long who waits does."""
 
+    gather_s: float
     timeout_s: float
     waiting_max: int
     waiting_bytes_max: int
@@ -159,7 +159,7 @@ class Groups(Generic[Ask, Answer]):
     async def _gather(self) -> None:
         """Let all who are ready join: as long as the turns of the loop bring more, for a few milliseconds."""
         loop = asyncio.get_running_loop()
-        until_s, quiet = loop.time() + GATHER_S, 0
+        until_s, quiet = loop.time() + self._bounds.gather_s, 0
         while quiet < QUIET_TURNS and len(self._waiting) < self._bounds.group_max and loop.time() < until_s:
             count = len(self._waiting)
             await asyncio.sleep(0)

@@ -79,6 +79,7 @@ async def open_recorder(
     It calls `on_stored` with the id of each run that has new points; that must not take long.
     """
     bounds = Bounds(
+        gather_s=0.005,
         timeout_s=statement_timeout_s + 5,
         waiting_max=4_000,
         waiting_bytes_max=64 * 1024 * 1024,
