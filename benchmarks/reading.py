@@ -1,10 +1,14 @@
 """Reading: whole series, by a client that decodes them, beside the database's own time."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
+
+import asyncpg
 
 from benchmarks import bulk, limits, points
 from benchmarks.bench import Bench
@@ -48,19 +52,22 @@ async def measure(bench: Bench) -> Section:
     await bulk.send(bench, run_ids, [KEY], [*given, *of_any], clients=1)
     await bench.settle(run_ids)
     one, many, any_float = run_ids[:1], run_ids[1:-1], run_ids[-1:]
-    for name, encoding in ((OURS, "COMPACT"), (PLAIN, "BASE64")):
-        section.add(
-            name,
-            one_series_ms=await timed(times, lambda: _read(bench.server, one, LONG, encoding)),  # noqa: B023 - run now
-            **{"20_series_ms": await timed(times, lambda: _read(bench.server, many, STEPS, encoding))},  # noqa: B023
+    async with _rows(bench, given) as conn:
+        await _in_turns(
+            section,
+            times,
+            {
+                (OURS, ONE): partial(_read, bench.server, one, LONG),
+                (OURS, MANY): partial(_read, bench.server, many, STEPS),
+                (PLAIN, ONE): partial(_read, bench.server, one, LONG, "BASE64"),
+                (PLAIN, MANY): partial(_read, bench.server, many, STEPS, "BASE64"),
+                (ANY, ONE): partial(_read, bench.server, any_float, LONG),
+                (QUERY, ONE): partial(query, bench.server, one, [KEY]),
+                (QUERY, MANY): partial(query, bench.server, many, [KEY]),
+                (ROWS, ONE): partial(conn.fetch, SELECT, [0]),
+                (ROWS, MANY): partial(conn.fetch, SELECT, list(range(1, RUNS + 1))),
+            },
         )
-    section.add(ANY, one_series_ms=await timed(times, lambda: _read(bench.server, any_float, LONG)))
-    section.add(
-        QUERY,
-        one_series_ms=await timed(times, lambda: query(bench.server, one, [KEY])),
-        **{"20_series_ms": await timed(times, lambda: query(bench.server, many, [KEY]))},
-    )
-    await _rows(bench, section, given, times)
     for peer in bench.peers:
         with section.trying(peer.name):
             await _peer(bench, peer, section, given, min(times, 5))
@@ -78,6 +85,21 @@ def _faster_than_peers(bench: Bench, section: Section, column: str, what: str) -
     found = [section.ratio(column, OURS, peer.name) for peer in bench.peers]
     slowest = max((ratio for ratio in found if ratio is not None), default=None)
     section.at_most(f"{what}: faster than every peer", slowest, 1)
+
+
+async def _in_turns(
+    section: Section, times: int, actions: Mapping[tuple[str, str], Callable[[], Awaitable[object]]]
+) -> None:
+    """Milliseconds of each action, by its row and column; they take turns, so that a slow minute hits all of them."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for turn in range(times + 1):
+        for (row, column), action in actions.items():
+            samples = found.setdefault(row, {}).setdefault(column.replace(" ", "_"), [])
+            taken = await timed(1, action, warm=False)
+            if turn > 0:
+                samples += taken
+    for row, columns in found.items():
+        section.add(row, **columns)
 
 
 async def timed(times: int, action: Callable[[], Awaitable[Any]], *, warm: bool = True) -> list[float]:
@@ -105,8 +127,9 @@ async def query(
     return await series.read(server.pool, server.scope, ids, keys, max_points=max_points)
 
 
-async def _rows(bench: Bench, section: Section, given: Sequence[Batch], times: int) -> None:
-    """The rows of a table, as records."""
+@asynccontextmanager
+async def _rows(bench: Bench, given: Sequence[Batch]) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to a table that has the same points as rows."""
     async with (
         limits.database(bench.server.pool, bench.server.database_url, "limits") as url,
         limits.connections(url, 1) as [conn],
@@ -114,11 +137,7 @@ async def _rows(bench: Bench, section: Section, given: Sequence[Batch], times: i
         await limits.make_tables(conn)
         await limits.timed([conn], [given], limits.copy_binary)
         await conn.execute("vacuum analyze point")
-        section.add(
-            ROWS,
-            one_series_ms=await timed(times, lambda: conn.fetch(SELECT, [0])),
-            **{"20_series_ms": await timed(times, lambda: conn.fetch(SELECT, list(range(1, RUNS + 1))))},
-        )
+        yield conn
 
 
 async def _peer(bench: Bench, peer: Peer, section: Section, given: Sequence[Batch], times: int) -> None:
