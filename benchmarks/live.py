@@ -5,7 +5,8 @@ import base64
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -114,23 +115,27 @@ async def measure(bench: Bench) -> Section:
         "acknowledged point is read back. CPU: of the HTTP server's process, a request. Busy: the part of a core that "
         "the load generator itself used.",
     )
-    found: dict[str, list[Figures]] = {}
+    found: defaultdict[str, list[Figures]] = defaultdict(list)
+    notes: dict[str, str] = {}
+    peers: dict[str, Callable[[], Awaitable[Figures]]] = {}
+    for peer in bench.peers:
+        peers[peer.name], notes[peer.name] = partial(_peer, bench, peer), f"{peer.live_connections} connections"
+        if peer.venv is not None:
+            peers[CLIENT], notes[CLIENT] = partial(_client, bench, peer), f"{peer.live_connections} threads"
     async with echoing(bench.server) as echo:
         for _ in range(bench.choose(full=5, quick=2)):
-            found.setdefault(ECHO, []).append(await _echo(bench, *echo))
-            found.setdefault(OURS, []).append(await _ours(bench, LOG, {}))
-            found.setdefault(SDK, []).append(await _ours(bench, document("Flush"), FLUSH, paced=not bench.quick))
-            found.setdefault(BLOCKS, []).append(await _blocks(bench, grouped=False))
-            found.setdefault(GROUPED, []).append(await _blocks(bench, grouped=True))
+            found[ECHO].append(await _echo(bench, *echo))
+            found[OURS].append(await _ours(bench, LOG, {}))
+            found[SDK].append(await _ours(bench, document("Flush"), FLUSH, paced=not bench.quick))
+            found[BLOCKS].append(await _blocks(bench, grouped=False))
+            found[GROUPED].append(await _blocks(bench, grouped=True))
+            for name, one in list(peers.items()):
+                del peers[name]  # one that fails has no further turn
+                with section.trying(name):
+                    found[name].append(await one())
+                    peers[name] = one
     for name, figures in found.items():
-        _add(section, name, figures)
-    for peer in bench.peers:
-        with section.trying(peer.name):
-            figures = [await _peer(bench, peer) for _ in range(bench.choose(full=3, quick=1))]
-            _add(section, peer.name, figures, f"{peer.live_connections} connections")
-            if peer.venv is not None:
-                figures = [await _client(bench, peer) for _ in range(bench.choose(full=3, quick=1))]
-                _add(section, CLIENT, figures, f"{peer.live_connections} threads")
+        _add(section, name, figures, notes.get(name, ""))
     bench.note_absent(section)
     section.at_least("at least 0.3 x an echo of the same body", section.ratio(COLUMN, OURS, ECHO), 0.3)
     section.at_least("at least 10 x FastTrackML", section.ratio(COLUMN, OURS, fasttrackml.NAME), 10)
