@@ -14,7 +14,7 @@ from api.live_transport import SocketProtocol, WithoutSockets
 from api.protocol import Protocol
 from settings import Settings, SettingsError
 
-GARBAGE_AFTER: Final = 20_000  # new objects: a request makes hundreds, and nearly all go without a collector
+GARBAGE_AFTER: Final = 50_000  # new objects: a request makes up to 15,000, and nearly all go without a collector
 CONNECTIONS_MAX: Final = 10_000  # each training that logs keeps one open
 
 

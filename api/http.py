@@ -240,7 +240,10 @@ class GraphQLEndpoint:
             hide_suggestions=not self._deps.settings.introspection,
             executor_class=ListExecutor,
         )
-        result = await running if isinstance(running, Awaitable) else running
+        try:
+            result = await running if isinstance(running, Awaitable) else running
+        finally:
+            context.forget()
         assert isinstance(result, ExecutionResult)
         return _answer(result.data, result.errors or [], context.request_id)
 

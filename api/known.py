@@ -6,14 +6,16 @@ selection to a dict. The compiled form answers what graphql-core answers, byte f
 value that is not plainly right raises `Unusual` before any resolver is called, and the request goes the ordinary way,
 which finds the words; a document with a shape that is not foreseen here is not compiled.
 
-Of queries the lists are compiled whose items are plain: thousands of params, metrics or points of a comparison. A list
-that comes as a `Fragment` is JSON already.
+Of queries the lists are compiled: thousands of params, metrics or points of a comparison are answered field by field,
+each of all at once, and what their fields call is called with arguments that are made once. A list that comes as a
+`Fragment` is JSON already.
 """
 
+import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
-from types import SimpleNamespace
+from types import NoneType, SimpleNamespace
 from typing import Any, Final, TypeAlias, cast
 
 from graphql import (
@@ -24,6 +26,7 @@ from graphql import (
     GraphQLBoolean,
     GraphQLEnumType,
     GraphQLError,
+    GraphQLField,
     GraphQLID,
     GraphQLInputObjectType,
     GraphQLInt,
@@ -63,7 +66,17 @@ Coerce: TypeAlias = Callable[[Any], Any]  # from a JSON value to what the resolv
 Build: TypeAlias = Callable[[Variables], Any]  # from the coerced variables to an argument, or ABSENT
 Shape: TypeAlias = Callable[[Any], Any]  # from what a resolver gives to its JSON value
 
+# From the items of a list to their answers, at once or when all that is called has answered.
+Answering: TypeAlias = Callable[[list[Any], GraphQLResolveInfo[Context]], AwaitableOrValue[list[Any]]]
+
 ABSENT: Final = object()
+PLAIN: Final[dict[str, set[type]]] = {
+    "String": {str},
+    "ID": {str},
+    "Boolean": {bool},
+    "Int64": {int},
+}  # what scalars leave as it is
+LISTS_MAX: Final = 500  # compiled of a document; directives may make many of one
 INT_MAX: Final = 2**31 - 1
 
 
@@ -167,26 +180,26 @@ class Lists:
 
     def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
         self._compiler = _Compiler(schema, document)
-        self._shapes: dict[int, Shape | None] = {}
+        self._compiled: dict[tuple[int, ...], Answering | None] = {}
 
-    def shape(self, type_: Any, details: FieldDetailsList) -> Shape | None:
-        """What makes the answer of this field; None when its items are not plain."""
-        place = id(details[0].node)  # which lives as long as the document
-        if place not in self._shapes:
-            self._shapes[place] = self._compiled(type_, details)
-        return self._shapes[place]
+    def answering(self, type_: Any, details: FieldDetailsList) -> Answering | None:
+        """What makes the answer of this field; None when its items are not foreseen."""
+        place = tuple(id(detail.node) for detail in details)  # they live as long as the document
+        if place not in self._compiled and len(self._compiled) < LISTS_MAX:
+            self._compiled[place] = self._answering(type_, details)
+        return self._compiled.get(place)
 
-    def _compiled(self, type_: Any, details: FieldDetailsList) -> Shape | None:
+    def _answering(self, type_: Any, details: FieldDetailsList) -> Answering | None:
         if any(detail.defer_usage or detail.fragment_variable_values for detail in details):
             return None
         try:
-            return self._compiler.shape(type_, [detail.node for detail in details])
-        except NotForeseen:
+            return self._compiler.answering(type_.of_type, [detail.node for detail in details])
+        except (NotForeseen, Unusual):
             return None
 
 
 class ListExecutor(IncrementalExecutor):
-    """graphql-core's executor, but for plain lists, which it would walk item by item and field by field."""
+    """graphql-core's executor, but for lists, which it would walk item by item and field by field."""
 
     def complete_list_value(
         self,
@@ -197,17 +210,33 @@ class ListExecutor(IncrementalExecutor):
         result: AsyncIterable[Any] | Iterable[Any],
         position_context: Any,
     ) -> AwaitableOrValue[list[Any]]:
-        """The list at once when it is plain; what is unusual in it goes the ordinary way, which finds the words."""
+        """The list at once when it is foreseen; what is unusual in it goes the ordinary way, which finds the words."""
         if type(result) is Fragment:
             return cast(list[Any], result)
+
+        def ordinarily() -> AwaitableOrValue[list[Any]]:
+            return super(ListExecutor, self).complete_list_value(
+                return_type, field_details_list, info, path, result, position_context
+            )
+
         lists = info.context.lists
-        shape = lists and type(result) is list and lists.shape(return_type, field_details_list)
-        if shape:
-            try:
-                return cast(list[Any], shape(result))
-            except Exception:  # noqa: BLE001, S110 - the ordinary way raises it again, where it belongs
-                pass
-        return super().complete_list_value(return_type, field_details_list, info, path, result, position_context)
+        answering = lists.answering(return_type, field_details_list) if lists and type(result) is list else None
+        if answering is None:
+            return ordinarily()
+        try:
+            answer = answering(cast(list[Any], result), info)
+        except Exception:  # noqa: BLE001 - the ordinary way raises it again, where it belongs
+            return ordinarily()
+        return answer if type(answer) is list else self._awaited(cast(Awaitable[list[Any]], answer), ordinarily)
+
+    async def _awaited(
+        self, answer: Awaitable[list[Any]], ordinarily: Callable[[], AwaitableOrValue[list[Any]]]
+    ) -> list[Any]:
+        try:
+            return await answer
+        except Exception:  # noqa: BLE001 - as above
+            again = ordinarily()
+            return again if isinstance(again, list) else await again
 
 
 class _Compiler:
@@ -246,19 +275,20 @@ class _Compiler:
         field = _origin(definition)
         if field.base_resolver is None:
             raise NotForeseen
-        arguments = []
-        for argument in node.arguments or ():
-            given = definition.args[argument.name.value]
-            arguments.append((_origin(given).python_name, self._builder(argument.value, given.type)))
         return _RootField(
             key=node.alias.value if node.alias else node.name.value,
             node=node,
             field=field,
             resolve=field.base_resolver.wrapped_func,
             is_included=self._inclusion(node),
-            arguments=tuple(arguments),
+            arguments=self._arguments(definition, node),
             shape=self.shape(definition.type, [node]),
         )
+
+    def _arguments(self, definition: GraphQLField, node: FieldNode) -> tuple[tuple[str, Build], ...]:
+        """The arguments that the document gives, by their names in Python."""
+        arguments = [(definition.args[argument.name.value], argument.value) for argument in node.arguments or ()]
+        return tuple((_origin(given).python_name, self._builder(value, given.type)) for given, value in arguments)
 
     def _inclusion(self, node: FieldNode) -> Build:
         if not node.directives:
@@ -300,48 +330,129 @@ class _Compiler:
         if isinstance(type_, GraphQLNonNull):
             return _as_it_is(type_.of_type, _present(self.shape(type_.of_type, nodes)))
         if isinstance(type_, GraphQLList):
-            return _list(self.shape(type_.of_type, nodes))
+            return _list(self._items(type_.of_type, nodes))
         if isinstance(type_, GraphQLEnumType):
             return _name(type_)
         if isinstance(type_, GraphQLScalarType):
             serialize = type_.coerce_output_value
             return _as_it_is(type_, lambda value: None if value is None else serialize(value))
-        selections = [selection for node in nodes if node.selection_set for selection in node.selection_set.selections]
         if isinstance(type_, GraphQLObjectType):
-            return self._object(type_, selections)
+            return self._object(type_, nodes)
         by_class = {
-            _origin(possible).origin: self._object(possible, selections)
+            _origin(possible).origin: self._object(possible, nodes)
             for possible in self._schema.get_possible_types(type_)
         }
         return lambda value: None if value is None else by_class[type(value)](value)
 
-    def _object(self, type_: GraphQLObjectType, selections: list[SelectionNode]) -> Shape:
-        by_key: dict[str, list[FieldNode]] = {}
-        for node in self._fields_of(type_, selections):
-            by_key.setdefault(node.alias.value if node.alias else node.name.value, []).append(node)
-        parts = [(key, *self._part(type_, nodes)) for key, nodes in by_key.items()]
+    def answering(self, type_: Any, nodes: list[FieldNode]) -> Answering:
+        """What answers the items of a list, also when fields of theirs are called. Raises `NotForeseen`, `Unusual`."""
+        try:
+            items = self._items(type_, nodes)
+        except NotForeseen:
+            return self._calling(type_, nodes)
+        return lambda values, _: items(values)
+
+    def _calling(self, type_: Any, nodes: list[FieldNode]) -> Answering:
+        is_required = isinstance(type_, GraphQLNonNull)
+        given = type_.of_type if is_required else type_
+        if not isinstance(given, GraphQLObjectType):
+            raise NotForeseen
+        parts = [(key, self._column(given, of_key)) for key, of_key in self._by_key(given, nodes).items()]
+
+        async def rows(values: list[Any], info: GraphQLResolveInfo[Context]) -> list[Any]:
+            there = _there(values, is_required=is_required)
+            columns = await _all([_awaited(column(there, info)) for _, column in parts])
+            return _spread(values, _rows({key: column for (key, _), column in zip(parts, columns, strict=True)}, there))
+
+        return rows
+
+    def _column(self, type_: GraphQLObjectType, nodes: list[FieldNode]) -> Answering:
+        """What answers one field of objects."""
+        try:
+            get, items = self._getter(type_, nodes), self._items(self._result(type_, nodes), nodes)
+        except NotForeseen:
+            return self._called(type_, nodes)
+        return lambda values, _: items(list(map(get, values)))
+
+    def _called(self, type_: GraphQLObjectType, nodes: list[FieldNode]) -> Answering:
+        """The same for a method that takes a while, or arguments, which are the same for all."""
+        definition = type_.fields[nodes[0].name.value]
+        field = _origin(definition)
+        resolver = field.base_resolver
+        if resolver is None or field.extensions or any(_has_variable(each.value) for each in nodes[0].arguments or ()):
+            raise NotForeseen
+        arguments = {name: build({}) for name, build in self._arguments(definition, nodes[0])}
+        answering = self.answering(definition.type, nodes)
+
+        async def called(values: list[Any], info: GraphQLResolveInfo[Context]) -> list[Any]:
+            given = dict(arguments)
+            if resolver.info_parameter:
+                raw = info._replace(field_name=nodes[0].name.value, field_nodes=nodes, return_type=definition.type)
+                given[resolver.info_parameter.name] = cast(Any, Info)(_raw_info=raw, _field=field)
+            found = [resolver.wrapped_func(value, **given) for value in values]
+            return await _awaited(answering(await _all(found) if resolver.is_async else found, info))
+
+        return called
+
+    def _items(self, type_: Any, nodes: list[FieldNode]) -> Shape:
+        """As `shape`, of all items of a list at once: of objects each field of all of them, a third of the work."""
+        is_required = isinstance(type_, GraphQLNonNull)
+        given = type_.of_type if is_required else type_
+        if not isinstance(given, GraphQLObjectType):
+            return _column(type_, self.shape(type_, nodes))
+        parts = self._parts(given, nodes, self._items)
+
+        def items(values: list[Any]) -> list[Any]:
+            there = _there(values, is_required=is_required)
+            return _spread(values, _rows({key: part(list(map(get, there))) for key, get, part in parts}, there))
+
+        return items
+
+    def _object(self, type_: GraphQLObjectType, nodes: list[FieldNode]) -> Shape:
+        parts = self._parts(type_, nodes, self.shape)
 
         def shape(value: Any) -> Any:
             return None if value is None else {key: part(get(value)) for key, get, part in parts}
 
         return shape
 
-    def _part(self, type_: GraphQLObjectType, nodes: list[FieldNode]) -> tuple[Callable[[Any], Any], Shape]:
-        """How to get and to answer one field: an attribute, or what a method without arguments gives at once."""
+    def _parts(
+        self, type_: GraphQLObjectType, nodes: list[FieldNode], shape: Callable[[Any, list[FieldNode]], Shape]
+    ) -> list[tuple[str, Callable[[Any], Any], Shape]]:
+        """The key of each field of an object, how to get it, and what `shape` makes to answer it."""
+        return [
+            (key, self._getter(type_, of_key), shape(self._result(type_, of_key), of_key))
+            for key, of_key in self._by_key(type_, nodes).items()
+        ]
+
+    def _by_key(self, type_: GraphQLObjectType, nodes: list[FieldNode]) -> dict[str, list[FieldNode]]:
+        """The fields that `nodes` ask of an object, in the order of the document."""
+        selections = [selection for node in nodes if node.selection_set for selection in node.selection_set.selections]
+        by_key: dict[str, list[FieldNode]] = {}
+        for node in self._fields_of(type_, selections):
+            by_key.setdefault(node.alias.value if node.alias else node.name.value, []).append(node)
+        return by_key
+
+    def _result(self, type_: GraphQLObjectType, nodes: list[FieldNode]) -> Any:
+        """The type of a field."""
+        definition = self._schema.get_field(type_, nodes[0].name.value)
+        assert definition is not None, "the document is valid"
+        return definition.type
+
+    def _getter(self, type_: GraphQLObjectType, nodes: list[FieldNode]) -> Callable[[Any], Any]:
+        """How to get one field: an attribute, or what a method without arguments gives at once."""
         name = nodes[0].name.value
         if name == "__typename":
-            return (lambda _: type_.name), (lambda value: value)
+            return lambda _: type_.name
         field = _origin(type_.fields[name])
         resolver = field.base_resolver
         if any(node.arguments for node in nodes):
             raise NotForeseen
         if resolver is None:
-            get = attrgetter(field.python_name)
-        elif resolver.is_async or resolver.arguments or resolver.info_parameter:
+            return attrgetter(field.python_name)
+        if resolver.is_async or resolver.arguments or resolver.info_parameter:
             raise NotForeseen
-        else:
-            get = resolver.wrapped_func
-        return get, self.shape(type_.fields[name].type, nodes)
+        return cast(Callable[[Any], Any], resolver.wrapped_func)
 
     def _fields_of(self, type_: GraphQLObjectType, selections: Iterable[SelectionNode]) -> Iterator[FieldNode]:
         """The fields that a value of this type is asked for, in the order of the document."""
@@ -465,11 +576,65 @@ def _object_coercer(type_: GraphQLInputObjectType, within: frozenset[str]) -> Co
     return coerce
 
 
-def _list(item: Shape) -> Shape:
-    def items(values: Any) -> Any:
-        return values if values is None or type(values) is Fragment else [item(value) for value in values]
+async def _all(asked: Iterable[Awaitable[Any]]) -> list[Any]:
+    """What they give; the first failure is raised when all have ended."""
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    for each in found:
+        if isinstance(each, BaseException):
+            raise each
+    return found
 
-    return items
+
+async def _awaited(answer: AwaitableOrValue[list[Any]]) -> list[Any]:
+    return answer if isinstance(answer, list) else await answer
+
+
+def _list(items: Shape) -> Shape:
+    return lambda values: values if values is None or type(values) is Fragment else items(list(values))
+
+
+def _there(values: list[Any], *, is_required: bool) -> list[Any]:
+    """Those that are not null; raises when one is that never is."""
+    if NoneType not in set(map(type, values)):
+        return values
+    if is_required:
+        raise TypeError("an item that is never null is null")
+    return [value for value in values if value is not None]
+
+
+def _spread(values: list[Any], rows: list[Any]) -> list[Any]:
+    """The rows of those values that are not null, in their places."""
+    if len(rows) == len(values):
+        return rows
+    left = iter(rows)
+    return [None if value is None else next(left) for value in values]
+
+
+def _rows(columns: dict[str, list[Any]], values: list[Any]) -> list[Any]:
+    """A dict for each value, of what the columns have of it."""
+    blank = dict.fromkeys(columns)
+    rows = [blank.copy() for _ in values]
+    for key, column in columns.items():
+        for row, answer in zip(rows, column, strict=True):
+            row[key] = answer
+    return rows
+
+
+def _column(type_: Any, shape: Shape) -> Shape:
+    """What makes the answers of values of a type, without asking the shape of one for what it leaves as it is."""
+    given = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
+    plain: set[type] = PLAIN.get(given.name, set()) if isinstance(given, GraphQLScalarType) else set()
+    serialize = shape
+    if isinstance(given, GraphQLEnumType):
+        serialize = {member.value: name for name, member in given.values.items()}.__getitem__
+    elif isinstance(given, GraphQLScalarType):
+        serialize = given.coerce_output_value
+
+    def column(values: list[Any]) -> list[Any]:
+        kinds = set(map(type, values))
+        return values if kinds <= plain else list(map(shape if NoneType in kinds else serialize, values))
+
+    return column
 
 
 def _as_it_is(type_: Any, shape: Shape) -> Shape:

@@ -689,7 +689,7 @@ class Plan:
     `start` is the place of the condition whose set is looked through, None for all runs. Of the conditions at `sets`
     the whole sets are read at first, and of those at `parts` the sets of what they are made of; the others are looked
     up for one run after the other. A walk looks at runs in the order of an index, at most `most` of them; otherwise
-    all are looked at and sorted.
+    all are looked at and sorted, and those at `late` are looked up in that order, until there are enough.
     """
 
     start: int | None = None
@@ -697,6 +697,7 @@ class Plan:
     parts: tuple[int, ...] = ()
     is_walk: bool = False
     most: int | None = None
+    late: tuple[int, ...] = ()
 
 
 def counted(question: Question, plan: Plan) -> Statement:
@@ -716,7 +717,8 @@ def listed(question: Question, orders: Sequence[Order], span: Span, plan: Plan) 
     """
     sql = Statement(question.reach)
     if not plan.is_walk:
-        branches = [_sorted(orders, span, _found(question, plan, sql, needs_row=True), sql, "metric")]
+        late = [holds(question.conditions[place], sql) for place in plan.late]
+        branches = [_sorted(orders, span, _found(question, plan, sql, needs_row=True), sql, "metric", late)]
     else:
         branches = [_walked(question, orders[0], span, plan, sql)]
     if question.live:
@@ -804,7 +806,7 @@ def _tests(question: Question, plan: Plan, sql: Statement) -> list[str]:
     return _seen(sql) + [
         holds(one, sql, reads_sets=place in plan.parts)
         for place, one in enumerate(question.conditions)
-        if place not in (plan.start, *plan.sets)
+        if place not in (plan.start, *plan.sets, *plan.late)
     ]
 
 
@@ -860,8 +862,10 @@ def _all(tests: Sequence[str]) -> str:
     return " and ".join(tests) or "true"
 
 
-def _sorted(orders: Sequence[Order], span: Span, found: _Found, sql: Statement, metric: str) -> str:
-    """The places of what is found, in order."""
+def _sorted(
+    orders: Sequence[Order], span: Span, found: _Found, sql: Statement, metric: str, late: Sequence[str] = ()
+) -> str:
+    """The places of what is found, in order; of those of which the `late` tests are true."""
     placings = [placing(order, f"of_{index}", sql, metric) for index, order in enumerate(orders)]
     values = [value for one in placings for value in one.values] + ["run.id"]
     columns = [column for one in placings for column in one.columns] + [Column("uuid", orders[-1].is_descending)]
@@ -869,11 +873,15 @@ def _sorted(orders: Sequence[Order], span: Span, found: _Found, sql: Statement, 
     placed = ", ".join(_placed(values, columns))
     joins = " ".join(one.join for one in placings)
     bounds = _bounds(names, columns, span, sql)
-    return (
+    ordered = (
         f"select * from (select {placed}, false as is_end from {found.rows} {joins} where {found.tests}) as place "
-        f"where {_all(bounds)} "
-        f"order by {_ordered(names, columns, span)} limit {sql.bind(span.limit, 'bigint')}"
+        f"where {_all(bounds)} order by {_ordered(names, columns, span)}"
     )
+    if late:
+        _, of_rows = _parted(late)
+        run = _run(names[-1]) if of_rows else f"cross join lateral (select {names[-1]} as id offset 0) as run"
+        ordered = f"select place.* from ({ordered} offset 0) as place {run} where {_all(late)}"
+    return f"{ordered} limit {sql.bind(span.limit, 'bigint')}"
 
 
 def _placed(values: Sequence[str], columns: Sequence[Column]) -> Iterator[str]:

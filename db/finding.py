@@ -88,8 +88,9 @@ async def page(conn: Connection, question: Question, orders: Sequence[Order], sp
         return await _listed(conn, question, orders, span, Plan())
     question, shares = await _sampled(conn, question)
     if not is_walkable:
-        plan, _ = _looking(question, shares, await _sizes(conn, question, shares))
-        return await _listed(conn, question, orders, span, plan)
+        sizes = await _sizes(conn, question, shares)
+        plan, _ = _looking(question, shares, sizes)
+        return await _listed(conn, question, orders, span, _in_order(plan, question, shares, sizes, span))
     return await _walked(conn, question, shares, orders, span)
 
 
@@ -114,7 +115,7 @@ async def _walked(
             more, is_all = await _first(conn, question, orders, _behind(span, tried), replace(walk, most=most))
             if is_all:
                 return [*more, *tried] if span.is_backward else [*tried, *more]
-    return await _listed(conn, question, orders, span, look)
+    return await _listed(conn, question, orders, span, _in_order(look, question, shares, sizes, span))
 
 
 def _behind(span: Span, found: Sequence[asyncpg.Record]) -> Span:
@@ -185,6 +186,17 @@ def _looking(question: Question, shares: Sequence[float], sizes: Mapping[int, fl
     plan, us = _asking(question, shares, sizes, sizes[start], start)
     found = sizes[start] / shares[start] * prod(shares)
     return replace(plan, start=start), sizes[start] * READ_US + us + found * SHOWN_US
+
+
+def _in_order(plan: Plan, question: Question, shares: Sequence[float], sizes: Mapping[int, float], span: Span) -> Plan:
+    """The plan with what is looked up put behind the sorting, where that spares more than it makes to be sorted."""
+    if plan.start is None:
+        return plan
+    late = tuple(place for place in range(len(shares)) if place not in (plan.start, *plan.sets, *plan.parts))
+    share = prod(shares[place] for place in late)
+    runs = sizes[plan.start] * prod(shares[place] for place in plan.sets)
+    spared_us = (runs - span.limit / share) * sum(filters.cost(question.conditions[place]) for place in late)
+    return replace(plan, late=late) if runs * (1 - share) * SHOWN_US < spared_us else plan
 
 
 def _walking(

@@ -265,6 +265,44 @@ async def test_lists_are_answered_alike(pair: Pair, client: Client) -> None:
     assert answer["data"]["run"]["tagHistory"]
 
 
+CALLS = """
+    query ($select: RunSelection!, $two: Int = 2, $with: Boolean! = true) {
+      a: runs(select: $select, first: 3) { ...Ids }
+      b: runs(select: $select, first: 3) { ...Ids nodes { name createdBy { name } parent { id experiment { name } } } }
+      c: runs(select: $select, first: 3) { ...Ids nodes @include(if: $with) { ancestors { name } } }
+      d: runs(select: $select, first: 3) { nodes { params(first: 1, prefix: "l") { totalCount nodes { key } } } }
+      e: runs(select: $select, first: 3) { nodes { metrics(first: $two) { nodes { key } } series(keys: []) { key } } }
+      f: runs(select: $select, first: 3) { nodes { children(first: 3) { nodes { params { nodes { value } } } } } }
+    }
+    fragment Ids on RunConnection { nodes { id } }
+"""
+
+
+@pytest.mark.parametrize("more", [{}, {"with": False}])
+async def test_lists_of_what_is_called_for_are_answered_alike(
+    pair: Pair, client: Client, more: dict[str, bool]
+) -> None:
+    parent_id = await client.create_run(params=[{"key": "lr", "value": 0.1}, {"key": "n", "value": [1]}])
+    child_id = await client.create_run(parentId=parent_id, params=[{"key": "lr", "value": "a"}])
+    given = {"select": {"runIds": [parent_id, child_id]}} | more
+
+    found = (await pair.ask(CALLS, given, given))["data"]
+
+    assert {len(found["a"]["nodes"][0]), len(found["b"]["nodes"][0])} == {1, 4}
+    assert "ancestors" not in found["c"]["nodes"][0] if more else "ancestors" in found["c"]["nodes"][0]
+    assert [node["params"]["totalCount"] for node in found["d"]["nodes"]] == [1, 1]
+    assert [len(node["children"]["nodes"]) for node in found["f"]["nodes"]] == [0, 1]
+
+
+async def test_a_call_that_fails_in_a_list_is_answered_alike(pair: Pair, client: Client) -> None:
+    await client.create_run()
+    asked = "{ runs(first: 2) { nodes { id params(first: 0) { nodes { key } } createdBy { name } } } }"
+
+    answer = await pair.ask(asked, {}, {})
+
+    assert answer["errors"][0]["path"] == ["runs", "nodes", 0, "params"]
+
+
 async def test_the_schema_is_answered_alike(pair: Pair) -> None:
     answer = await pair.ask(get_introspection_query(), {}, {})
 

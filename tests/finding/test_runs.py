@@ -198,10 +198,13 @@ async def test_a_walk_goes_on_from_what_was_tried(
     point = {"key": "val_acc", "step": 0, "value": 0.5}
     await admin.ask(LOG, input={"runId": run_id, "points": [point]})
     await check("tags.team = 'a' AND params.lr < 0.01 AND metrics.val_acc > 0.1")
+    monkeypatch.setattr(finding, "SHOWN_US", 0.0)  # so that what is looked up waits for the sorting
+    await check("tags.team = 'a' AND params.lr < 0.01 AND NOT 'warmup'")
     walks = [plan.most for plan in plans if plan.is_walk and plan.most not in (None, 30)]
     looks = [plan for plan in plans if plan.start is not None]
     assert walks
     assert looks
+    assert any(plan.late for plan in looks)
 
 
 @pytest.mark.parametrize("order", [None, LAST_OF, {**LAST_OF, "descending": True}])
