@@ -47,7 +47,7 @@ new MutationObserver(() => {
   }
 }).observe(document, { attributes: true, childList: true, subtree: true });
 """
-# Look now and then for all rows; what Playwright's `expect` does meanwhile, a tree of the whole page, takes as long as the page.
+# Wait for all rows. What Playwright itself does while it waits, a tree of the whole page, takes as long as the page.
 ALL_ROWS: Final = """
 async (rows) => {
   while (window.seen.rows !== rows || !window.seen.last) {
