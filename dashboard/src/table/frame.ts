@@ -61,9 +61,6 @@ export function firstRows(wanted: Asked): Frame | null {
   return found && asFrame(found.runFrame);
 }
 
-/** Behind the next paint; that of a hidden tab is when it is shown. */
-const painted = (): Promise<void> => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-
 /** The first rows soon, and more each time there are ten times as many, until all are there. Throws a `CombinedError`. */
 export async function* pages(client: Client, wanted: Asked): AsyncGenerator<Frame> {
   const frames: Frame[] = [];
@@ -79,9 +76,6 @@ export async function* pages(client: Client, wanted: Asked): AsyncGenerator<Fram
     if (rows >= 10 * given || after === null) {
       given = rows;
       yield joined(frames);
-    }
-    if (frames.length === 1 && after !== null) {
-      await painted();
     }
   } while (after !== null);
 }

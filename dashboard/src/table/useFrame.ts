@@ -18,6 +18,9 @@ export interface Loaded {
 
 const NOTHING = { frame: null, error: null, isLoading: true, fresh: 0 };
 
+/** Behind the next paint; that of a hidden tab is when it is shown. */
+const painted = (): Promise<void> => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+
 /** The frame of what is asked, as far as it is there. null asks nothing. */
 export function useFrame(wanted: Asked | null): Loaded {
   const client = useClient();
@@ -41,6 +44,7 @@ export function useFrame(wanted: Asked | null): Loaded {
             return;
           }
           setState({ frame, error: null, isLoading: true, fresh: 0 });
+          await painted(); // before more is asked, which would take the processor from it
         }
         setState((before) => ({ ...before, isLoading: isStale && before.isLoading }));
       } catch (error) {
