@@ -1,5 +1,4 @@
 /* The beginning of every page: small, so that it asks for the rows of a table while the rest of the code is on its way. */
-import { clientAhead } from "./api/ahead";
 import { takeFragment } from "./api/fragment";
 import { keepToken, keptToken } from "./api/token";
 import { askForRows } from "./table/ahead";
@@ -10,6 +9,6 @@ if (given !== null) {
 }
 const token = keptToken();
 if (token !== null) {
-  void askForRows(clientAhead(token), location);
+  void askForRows(token, location);
 }
 void import("./main");

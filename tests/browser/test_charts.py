@@ -6,7 +6,7 @@ import json
 import math
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,7 +21,13 @@ from tests.conftest import Client, new_id
 
 Points = Sequence[dict[str, float]]
 
-CREATE = "mutation ($input: CreateRunInput!) { createRun(input: $input) { __typename } }"
+START = """
+mutation ($run: CreateRunInput!, $points: LogMetricsInput!, $isLogged: Boolean!) {
+  createRun(input: $run) { __typename }
+  logMetrics(input: $points) @include(if: $isLogged) { __typename }
+}
+"""
+STARTED_AT_ONCE = 8
 
 # The colours of the first two lines on a light page, and of marks and bands whatever their colour.
 FIRST, SECOND, ANY = [23, 149, 250], [200, 128, 13], None
@@ -143,12 +149,21 @@ class Trainings:
             run.log(metrics, step=step)
         await run.finish()
 
-    async def start_many(self, count: int) -> None:
-        """So many more runs that go on, without points."""
-        for number in range(count):
-            more = {"project": self._client.project, "experiment": self._experiment, "name": f"other-{number}"}
-            created = await self._client.ask(CREATE, input={"id": new_id(), **more})
-            assert created["createRun"]["__typename"] == "CreateRunPayload"
+    async def start_many(self, count: int, loss: float | None = None) -> None:
+        """So many more runs that go on, without points or with one of this loss."""
+        numbers = iter(range(count))
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(STARTED_AT_ONCE):
+                tasks.create_task(self._start_each(numbers, loss))
+
+    async def _start_each(self, numbers: Iterator[int], loss: float | None) -> None:
+        for number in numbers:
+            name = f"other-{number}"
+            run = {"id": new_id(), "project": self._client.project, "experiment": self._experiment, "name": name}
+            points = {"runId": run["id"], "points": [] if loss is None else [{"key": "loss", "value": loss}]}
+            made = await self._client.ask(START, run=run, points=points, isLogged=loss is not None)
+            assert all(answer["__typename"].endswith("Payload") for answer in made.values())
+            self.ids[name] = run["id"]
 
     async def experiment_id(self) -> str:
         run_id = next(iter(self.ids.values()))
@@ -439,6 +454,22 @@ async def test_keys_zoom_and_change_the_axis(charts: Charts, trainings: Training
     await expect(zoomed).to_have_count(0)
 
 
+async def test_keys_give_one_chart_a_range_of_values(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("run", [{"loss": step, "other": step} for step in range(101)])
+    await charts.open()
+    await expect(charts.plot("other")).to_be_visible()
+    await charts.page.keyboard.press("]")
+    await charts.page.keyboard.press("]")
+
+    for key, values in [(">", "22.5..77.5"), ("K", "36.25..91.25"), ("J", "22.5..77.5"), ("<", "-5..105")]:
+        await charts.page.keyboard.press(key)
+
+        await expect(charts.page).to_have_url(re.compile(rf"[?&]yr={re.escape(values)}&ym=other&"))
+    await expect(charts.page.get_by_role("button", name=f"other {MINUS}5")).to_be_visible()
+    await charts.page.keyboard.press("?")
+    await expect(charts.page.get_by_role("dialog")).to_contain_text("higher values")
+
+
 async def test_page_of_charts_is_accessible_in_light_and_dark(charts: Charts, trainings: Trainings) -> None:
     await trainings.log("calm-fox", [{"loss": math.nan if step == 3 else 1.0} for step in range(9)], model="big")
     await trainings.log("brave-elk", constant(2), model="small")
@@ -515,3 +546,21 @@ async def test_line_that_stands_out_has_what_was_logged_behind_it(charts: Charts
     await charts.page.get_by_role("listitem").filter(has_text="restless").hover()
 
     await charts.ink_until("loss", ANY, lambda ink: ink.reach > 0.8, HIGHLIGHT)
+
+
+async def test_charts_of_more_runs_than_are_drawn_or_followed_say_so(charts: Charts, trainings: Trainings) -> None:
+    await trainings.start_many(1_001, loss=1.0)
+    runs = charts.page.get_by_role("complementary", name="Runs")
+
+    await charts.open()
+
+    await expect(runs).to_contain_text("1,001 runs")
+    await expect(runs).to_contain_text("the newest 1,000; filter to see others")
+    await expect(charts.facts("loss")).to_contain_text("1,000 runs")
+    await expect(charts.facts("loss")).to_contain_text("the newest of 1,001")
+
+    await charts.page.get_by_role("textbox", name="Filter").fill("name != 'other-0'")
+
+    await expect(runs).to_contain_text("1,000 runs")
+    await expect(runs).to_contain_text("the newest 600 are live")
+    await expect(charts.facts("loss")).not_to_contain_text("the newest of")

@@ -160,6 +160,25 @@ async def test_rows_are_selected_by_keys_and_the_link_says_which(dashboard: Dash
     await expect(dashboard.main()).not_to_contain_text("selected")
 
 
+async def test_active_cell_stays_in_sight(dashboard: Dashboard, shelf: Shelf) -> None:
+    await dashboard.page.set_viewport_size({"width": 700, "height": 420})
+    await dashboard.goto(shelf.address)
+    await expect(names(dashboard).first).to_be_visible()
+    window = await grid(dashboard).bounding_box()
+    assert window is not None
+    columns = int(await grid(dashboard).get_attribute("aria-colcount") or 0)
+
+    for key in ["ArrowDown"] * (len(shelf.ids) - 1) + ["ArrowRight"] * (columns - 1):
+        await grid(dashboard).press(key)
+
+        active = dashboard.page.locator(f"[id='{await grid(dashboard).get_attribute('aria-activedescendant')}']")
+        await expect(active).to_be_in_viewport(ratio=1)
+        cell = await active.bounding_box()
+        assert cell is not None
+        assert cell["y"] + cell["height"] <= window["y"] + window["height"]
+        assert cell["x"] + cell["width"] <= window["x"] + window["width"]
+
+
 async def test_rows_between_two_presses_are_selected_with_shift(dashboard: Dashboard, shelf: Shelf) -> None:
     await dashboard.goto(f"{shelf.address}?sort=attr:name")
 

@@ -1,24 +1,24 @@
 import { useMemo, useRef, useState } from "react";
 import { QueryMenu } from "../copy/QueryMenu";
-import type { Range, View as UrlView } from "../state/url";
+import type { View as UrlView } from "../state/url";
 import styles from "./charts.module.css";
-import { type Drawing, type Line, valueRange } from "./drawing";
+import type { Drawing, Line } from "./drawing";
 import { drawingOf, type Frame, type Look } from "./frames";
 import { useHovered } from "./hover";
 import { nearestPlace } from "./nearest";
 import { counted, shortValue, wholeNumber } from "./numbers";
 import type { Palette } from "./palette";
 import { pictureOf, saveFile } from "./picture";
-import type { View, Zoom } from "./plot";
+import type { Zoom } from "./plot";
 import { PlotView } from "./PlotView";
-import { padded } from "./ranges";
 import { chartSummary, oddity } from "./summary";
 import { Swatch } from "./Swatch";
 import { Tooltip } from "./Tooltip";
 import { ValueTable } from "./ValueTable";
 import { type FramesOf, operationOf } from "./useFrames";
 import { useOwnRange } from "./useOwnRange";
-import { xKindOf, xText } from "./xaxis";
+import { plotViewOf } from "./shown";
+import { xText } from "./xaxis";
 
 interface Props {
   metric: string;
@@ -85,35 +85,6 @@ export function Card({ metric, frame, view, look, palette, noun, onZoom, onPick,
       <footer>{frame && drawing && <Facts frame={frame} drawing={drawing} view={view} palette={palette} noun={noun} />}</footer>
     </section>
   );
-}
-
-/** The axes for what is drawn; null when nothing is. */
-function plotViewOf(metric: string, drawing: Drawing, view: UrlView, palette: Palette): View | null {
-  const first = drawing.xs[0];
-  const last = drawing.xs.at(-1);
-  if (first === undefined || last === undefined) {
-    return null;
-  }
-  const xRange = view.xr ?? (first < last ? [first, last] : padded([first, last], view.xlog));
-  const found = valueRange(drawing, xRange, view.ylog);
-  const hasMarks = drawing.lines.some((line) => line.nonFiniteCount > 0);
-  if (found === null && !hasMarks) {
-    return null;
-  }
-  return {
-    drawing,
-    xKind: xKindOf(view.x),
-    xIsLog: view.xlog,
-    yIsLog: view.ylog,
-    xRange: view.xlog && xRange[0] <= 0 ? [first, xRange[1]] : xRange,
-    yRange: yRangeOf(metric, view) ?? padded(found ?? (view.ylog ? [0.1, 1] : [0, 1]), view.ylog),
-    palette,
-  };
-}
-
-/** The range that the address gives the y axis of this chart; null when it gives none that can be shown. */
-function yRangeOf(metric: string, { yr, ym, ylog }: UrlView): Range | null {
-  return yr && (ym === null || ym === metric) && (!ylog || yr[0] > 0) ? yr : null;
 }
 
 interface FactsProps {

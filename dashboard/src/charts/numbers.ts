@@ -1,6 +1,8 @@
 /*
  * Numbers as charts show them: short, and told apart by as many digits as that takes.
  */
+import { count as grouped } from "../table/format";
+
 const BIG = 1e6;
 const SMALL = 1e-4;
 const UNITS = [
@@ -18,12 +20,12 @@ export function shortValue(value: number): string {
   if (size !== 0 && (size < SMALL || size >= BIG)) {
     return minus(value.toExponential(3).replace(/\.?0+e/, "e").replace("e+", "e"));
   }
-  return minus(value.toLocaleString("en", { maximumSignificantDigits: size >= 1000 ? 6 : 4 }));
+  return minus(grouped(Number(value.toPrecision(size >= 1000 ? 6 : 4))));
 }
 
 /** A whole number for people: "12,345". */
 export function wholeNumber(value: number): string {
-  return minus(Math.round(value).toLocaleString("en"));
+  return minus(grouped(Math.round(value)));
 }
 
 /** "1 run", "2 runs", "1,204 runs". */

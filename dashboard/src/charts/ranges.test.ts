@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { extent, padded, zoomed } from "./ranges";
+import { extent, moved, padded, zoomed } from "./ranges";
 
 test("the extent leaves out what is not finite", () => {
   expect(extent([new Float32Array([NaN, 3, Infinity]), new Float32Array([-2, -Infinity])])).toEqual([-2, 3]);
@@ -26,4 +26,10 @@ test("zooming keeps the middle", () => {
   const [from, to] = zoomed([1, 10_000], 0.5, true);
   expect(from).toBeCloseTo(10);
   expect(to).toBeCloseTo(1000);
+});
+
+test("a moved range is as long as before", () => {
+  expect(moved([0, 100], 0.25)).toEqual([25, 125]);
+  expect(moved([0, 100], -0.5)).toEqual([-50, 50]);
+  expect(moved([1, 100], 0.5, true)).toEqual([10, 1000]);
 });

@@ -40,3 +40,13 @@ export function zoomed([from, to]: Range, factor: number, isLog = false): Range 
   const half = ((to - from) / 2) * factor;
   return [middle - half, middle + half];
 }
+
+/** The range moved up by this share of itself; a negative share moves it down. */
+export function moved([from, to]: Range, share: number, isLog = false): Range {
+  if (isLog) {
+    const by = (to / from) ** share;
+    return [from * by, to * by];
+  }
+  const by = (to - from) * share;
+  return [from + by, to + by];
+}

@@ -11,7 +11,7 @@ export interface Operation {
 const given = ({ variables }: Operation): Record<string, unknown> =>
   Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== null && value !== undefined));
 
-export const documentOf = ({ document }: Operation): string => stringifyDocument(document).trim();
+export const documentOf = ({ document }: Operation): string => stringifyDocument(document);
 
 /** The document, with its variables as a comment that can be pasted where variables go. */
 export function asGraphQL(operation: Operation): string {

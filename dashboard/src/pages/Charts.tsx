@@ -5,15 +5,16 @@ import { Card } from "../charts/Card";
 import { Controls } from "../charts/Controls";
 import { isDensity } from "../charts/drawing";
 import { isSavedWhole, loggedCsv, shownCsv } from "../charts/export";
-import type { Frame, Look } from "../charts/frames";
+import { drawingOf, type Frame, type Look } from "../charts/frames";
 import { chosenKeys } from "../charts/globs";
 import { Hover, HoverContext } from "../charts/hover";
 import { counted, wholeNumber } from "../charts/numbers";
 import { paletteOf, SLOTS } from "../charts/palette";
 import { saveFile } from "../charts/picture";
 import type { Zoom } from "../charts/plot";
-import { extent, zoomed } from "../charts/ranges";
+import { extent, moved, zoomed } from "../charts/ranges";
 import { type Entry, RunList } from "../charts/RunList";
+import { plotViewOf } from "../charts/shown";
 import { type FramesOf, operationOf, useFrames } from "../charts/useFrames";
 import { FOLLOWED_MAX, useFreshPoints } from "../charts/useFreshPoints";
 import { useMetricKeys } from "../charts/useMetricKeys";
@@ -24,7 +25,7 @@ import { axisInput } from "../charts/xaxis";
 import { selectionOf } from "../state/scope";
 import { slots, toggled } from "../state/selection";
 import { useTheme } from "../state/theme";
-import type { View } from "../state/url";
+import type { Range, View } from "../state/url";
 import { type Update, useView } from "../state/view";
 import { FilterBox } from "../table/FilterBox";
 import { useShortcuts } from "../ui/Keys";
@@ -87,6 +88,12 @@ function ChartsOf({ experiment }: Props) {
   );
   const pick = useCallback((id: string | null) => update(({ hl }) => ({ hl: id === hl ? null : id }), { replace: true }), [update]);
   useChartKeys(view, update, frames, page);
+  useValueKeys(view, update, page, valuesOf);
+
+  function valuesOf(metric: string): Range | null {
+    const frame = frames.get(metric);
+    return (frame && plotViewOf(metric, drawingOf(frame, look), view, palette)?.yRange) ?? null;
+  }
 
   async function exportFrame(frame: Frame): Promise<void> {
     const isWhole = noun === "run" && isSavedWhole(frame);
@@ -261,8 +268,8 @@ function useChartKeys(view: View, update: Update, frames: ReadonlyMap<string, Fr
     }
   }
   function step(by: number): void {
-    const charts = [...(page.current?.querySelectorAll<HTMLElement>("[data-key]") ?? [])];
-    const at = charts.findIndex((chart) => chart.contains(document.activeElement));
+    const charts = chartsOf(page);
+    const at = charts.findIndex(hasFocus);
     charts[at === -1 ? 0 : Math.min(charts.length - 1, Math.max(0, at + by))]?.focus();
   }
   useShortcuts([
@@ -274,3 +281,26 @@ function useChartKeys(view: View, update: Update, frames: ReadonlyMap<string, Fr
     { keys: "]", does: "next chart", run: () => step(1) },
   ]);
 }
+
+/** Keys for the range of values of the chart that has the focus, else of the first; `valuesOf` is what a chart shows now. */
+function useValueKeys({ ylog }: View, update: Update, page: RefObject<HTMLElement | null>, valuesOf: (metric: string) => Range | null): void {
+  function change(changed: (range: Range) => Range): void {
+    const charts = chartsOf(page);
+    const chart = charts.find(hasFocus) ?? charts[0];
+    const metric = chart?.dataset["key"] ?? null;
+    const range = metric === null ? null : valuesOf(metric);
+    if (range) {
+      chart!.focus();
+      update({ yr: changed(range), ym: metric });
+    }
+  }
+  useShortcuts([
+    { keys: ">", does: "zoom in to the values of the chart", run: () => change((range) => zoomed(range, 0.5, ylog)) },
+    { keys: "<", does: "zoom out of them", run: () => change((range) => zoomed(range, 2, ylog)) },
+    { keys: "K", does: "higher values", run: () => change((range) => moved(range, 0.25, ylog)) },
+    { keys: "J", does: "lower values", run: () => change((range) => moved(range, -0.25, ylog)) },
+  ]);
+}
+
+const chartsOf = (page: RefObject<HTMLElement | null>): HTMLElement[] => [...(page.current?.querySelectorAll<HTMLElement>("[data-key]") ?? [])];
+const hasFocus = (chart: HTMLElement): boolean => chart.contains(document.activeElement);

@@ -103,6 +103,9 @@ const unescaped = (text: string) => text.replace(/\\(.)/gs, "$1");
 
 /** The parts between marks that no backslash hides. */
 function split(text: string, mark: "," | "@" | "*"): string[] {
+  if (!text.includes("\\")) {
+    return text.split(mark);
+  }
   const parts = [""];
   for (const [piece] of text.matchAll(/\\[\s\S]|[^\\]|\\$/g)) {
     if (piece === mark) {
@@ -155,7 +158,8 @@ function parseSort(text: string): Sort | null {
 const those = <T>(items: (T | null)[]): T[] => items.filter((item) => item !== null);
 const columnsIn = <T>(parse: (text: string) => T | null, text: string) => those(listed(text).map(parse));
 
-export const isSame = (one: Column, other: Column) => formatColumn(one) === formatColumn(other);
+export const isSame = (one: Column, other: Column) =>
+  one.area === other.area && one.key === other.key && (one.area !== "METRIC" || one.stat === other.stat);
 
 // --- Selections: up to 40 ids as they are, more of them packed into 22 characters each ---
 

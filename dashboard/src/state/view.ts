@@ -1,4 +1,4 @@
-import { useCallback, useMemo, useRef } from "react";
+import { useCallback } from "react";
 import { useLocation, useSearch } from "wouter";
 import { EMPTY, format, keeping, parse, type View } from "./url";
 
@@ -12,13 +12,20 @@ export function addressOf(path: string, view: View): string {
   return query === "" ? path : `${path}?${query}`;
 }
 
+let latest = { search: "", view: EMPTY };
+
+/** Read once for all that look at it. */
+function viewOf(search: string): View {
+  if (search !== latest.search) {
+    latest = { search, view: keeping(latest.view, parse(search)) };
+  }
+  return latest.view;
+}
+
 /** The view of the address bar, and how to change it. */
 export function useView(): [View, Update] {
-  const search = useSearch();
+  const view = viewOf(useSearch());
   const [path, navigate] = useLocation();
-  const before = useRef(EMPTY);
-  const view = useMemo(() => keeping(before.current, parse(search)), [search]);
-  before.current = view;
   const update = useCallback<Update>(
     (change, how = { replace: false }) => {
       const now = parse(location.search); // two changes in one tick both count

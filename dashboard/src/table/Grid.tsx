@@ -1,6 +1,6 @@
 /* A grid of any number of rows and columns, of which only those in sight are in the document. */
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type KeyboardEvent, memo, type MouseEvent, type ReactNode, useEffect, useId, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, memo, type MouseEvent, type ReactNode, useCallback, useId, useMemo, useRef, useState } from "react";
 import { ROW_PX } from "./columns";
 import styles from "./Grid.module.css";
 
@@ -80,13 +80,12 @@ export function Grid({ label, columns, pinned, rowCount, isSelected, contentOf, 
 
   const [fixed, free] = useMemo(() => [columns.slice(0, pinned), columns.slice(pinned)], [columns, pinned]);
   const fixedWidth = fixed.reduce((sum, { width }) => sum + width, 0);
-  const widths = free.map(({ width }) => width).join();
-
   const rows = useVirtualizer({
     count: rowCount,
     getScrollElement: () => scroller.current,
     estimateSize: () => ROW_PX,
     overscan: 6,
+    paddingStart: HEADER_PX,
     scrollPaddingStart: HEADER_PX,
   });
   const lanes = useVirtualizer({
@@ -94,19 +93,20 @@ export function Grid({ label, columns, pinned, rowCount, isSelected, contentOf, 
     count: free.length,
     getScrollElement: () => scroller.current,
     estimateSize: (index) => free[index]!.width,
+    getItemKey: useCallback((index: number) => free[index]!.key, [free]), // another one: the widths may be others
     overscan: 1,
+    paddingStart: fixedWidth,
     scrollPaddingStart: fixedWidth,
   });
-  useEffect(() => lanes.measure(), [lanes, widths]);
 
   const shown = lanes.getVirtualItems();
-  const width = fixedWidth + lanes.getTotalSize();
+  const width = lanes.getTotalSize();
   const places = useMemo(
     () => [
       ...fixed.map((column, index): Place => ({ index, column, style: { width: column.width } })),
-      ...shown.map(({ index, start }): Place => ({ index: pinned + index, column: free[index]!, style: { width: free[index]!.width, left: fixedWidth + start } })),
+      ...shown.map(({ index, start }): Place => ({ index: pinned + index, column: free[index]!, style: { width: free[index]!.width, left: start } })),
     ],
-    [fixed, free, shown, pinned, fixedWidth],
+    [fixed, free, shown, pinned],
   );
 
   function go(to: Cell): void {
@@ -169,12 +169,12 @@ export function Grid({ label, columns, pinned, rowCount, isSelected, contentOf, 
           {places.slice(pinned).map(columnHead)}
         </div>
       </div>
-      <div role="rowgroup" className={styles.body} style={{ width, height: rows.getTotalSize() }}>
+      <div role="rowgroup" className={styles.body} style={{ width, height: rows.getTotalSize() - HEADER_PX }}>
         {rows.getVirtualItems().map(({ index, start }) => (
           <Row
             key={index}
             row={index}
-            top={start}
+            top={start - HEADER_PX}
             places={places}
             pinned={pinned}
             fixedWidth={fixedWidth}

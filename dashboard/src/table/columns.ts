@@ -1,6 +1,7 @@
 /* Which columns a table has, what they are called and how wide they are. */
 import type { RunColumn, RunOrder, UsualColumnsQuery } from "../api/gql";
 import { type Column, formatColumn, isSame, type ShownColumn, type Sort, type View } from "../state/url";
+import { remembering } from "./remembering";
 
 export const ROW_PX = 28;
 export const NAME_PX = 260;
@@ -50,7 +51,7 @@ function usualWidth({ area, key }: Column): number {
 export const shown = (column: Column): ShownColumn => ({ ...column, width: null });
 
 /** The usual columns, by what the newest runs have: how it went, what it was told, what came out. */
-export function usualColumns({ runs: { nodes: runs } }: UsualColumnsQuery): ShownColumn[] {
+export const usualColumns = remembering(({ runs: { nodes: runs } }: UsualColumnsQuery): readonly ShownColumn[] => {
   const attributes = (...keys: string[]) => keys.map((key): Column => ({ area: "ATTRIBUTE", key, stat: "LAST" }));
   const keys = (area: "PARAM" | "METRIC", found: string[], most: number) =>
     [...new Set(found)].slice(0, most).map((key): Column => ({ area, key, stat: "LAST" }));
@@ -60,7 +61,7 @@ export function usualColumns({ runs: { nodes: runs } }: UsualColumnsQuery): Show
     ...keys("PARAM", runs.flatMap((run) => run.params.nodes.map(({ key }) => key)), DEFAULT_PARAMS),
     ...attributes("user"),
   ].map(shown);
-}
+});
 
 /** The column as the server is asked for it. */
 export const asked = ({ area, key, stat }: Column): RunColumn => ({ area, key, stat });

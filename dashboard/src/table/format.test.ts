@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ago, brief, decimal, duration, result } from "./format";
+import { ago, brief, count, decimal, duration, result } from "./format";
 
 const METRIC = { area: "METRIC", key: "loss", stat: "LAST" } as const;
 const NOW = Date.parse("2026-03-01T12:00:00Z");
@@ -43,4 +43,14 @@ test("what is not a number is shown as it is", () => {
   expect(brief(METRIC, "NaN", NOW)).toBe("NaN");
   expect(brief(METRIC, null, NOW)).toBe("–");
   expect(brief({ ...METRIC, area: "PARAM" }, { a: [1] }, NOW)).toBe('{"a":[1]}');
+});
+
+test.each([
+  [0, "0"],
+  [999, "999"],
+  [1_000, "1,000"],
+  [-1_234_567, "-1,234,567"],
+  [1234.5678, "1,234.5678"],
+])("thousands of %f stand apart", (value, text) => {
+  expect(count(value)).toBe(text);
 });

@@ -5,8 +5,11 @@ export const ABSENT = "–";
 
 const UNITS: readonly (readonly [string, number])[] = [["d", 86_400], ["h", 3_600], ["m", 60]];
 
-/** A count with its thousands apart. */
-export const count = (value: number): string => value.toLocaleString("en-US");
+/** A number with its thousands apart. By hand, because the browser's first formatter takes longer than all other cells. */
+export function count(value: number): string {
+  const [whole = "", ...fraction] = String(value).split(".");
+  return [whole.replace(/\B(?=(\d{3})+$)/g, ","), ...fraction].join(".");
+}
 
 /** `4 d 2 h`, `1 h 5 m`, `12.3 s`. */
 export function duration(seconds: number): string {

@@ -1,9 +1,10 @@
 /* Runs as columns: what the server answers, put together page by page and kept current run by run. */
 import type { Client } from "@urql/core";
-import { ask } from "../api/ahead";
+import { ask, known } from "../api/ahead";
 import { type RunSelection, RunsTableDocument, type RunsTableQuery } from "../api/gql";
 import type { Column, Sort } from "../state/url";
 import { asked, keyOf, NAME, ordered, STATUS } from "./columns";
+import { remembering } from "./remembering";
 
 /** No table holds more rows; a filter says which. */
 export const ROWS_MAX = 10_000;
@@ -40,15 +41,24 @@ export const variablesOf = ({ select, columns, sort }: Asked, first: number, aft
   after,
 });
 
-function asFrame({ ids, columns, totalCount }: Page): Frame {
+const asFrame = remembering(({ ids, columns, totalCount }: Page): Frame => {
   const cells = columns.map(({ area, key, stat, cells }) => [keyOf({ area, key, stat: stat ?? "LAST" }), cells] as const);
   return { ids: ids as string[], cells: new Map(cells), total: totalCount };
-}
+});
 
 function joined(frames: readonly Frame[]): Frame {
-  const [first] = frames;
+  const [first, ...others] = frames;
+  if (others.length === 0) {
+    return first!;
+  }
   const cells = [...first!.cells.keys()].map((key) => [key, frames.flatMap((frame) => frame.cells.get(key) ?? [])] as const);
   return { ids: frames.flatMap(({ ids }) => ids), cells: new Map(cells), total: frames.at(-1)!.total };
+}
+
+/** The first rows, where they were asked for ahead and are there; null otherwise. */
+export function firstRows(wanted: Asked): Frame | null {
+  const found = known(RunsTableDocument, variablesOf(wanted, FIRST_ROWS));
+  return found && asFrame(found.runFrame);
 }
 
 /** The first rows soon, and more each time there are ten times as many, until all are there. Throws a `CombinedError`. */

@@ -1,7 +1,7 @@
 import type { CombinedError } from "@urql/core";
 import { useLayoutEffect, useState } from "react";
 import { useClient } from "urql";
-import { ask } from "../api/ahead";
+import { ask, known } from "../api/ahead";
 import { type RunSelection, UsualColumnsDocument } from "../api/gql";
 import type { ShownColumn, View } from "../state/url";
 import { usualColumns } from "./columns";
@@ -12,12 +12,15 @@ interface Columns {
   error: CombinedError | null;
 }
 
-const UNKNOWN: Columns = { columns: null, error: null };
+function knownColumns(base: RunSelection): Columns {
+  const found = known(UsualColumnsDocument, { select: base });
+  return { columns: found && usualColumns(found), error: null };
+}
 
 /** The columns that were chosen, else the usual ones of these runs. */
 export function useColumns(base: RunSelection, chosen: View["cols"]): Columns {
   const client = useClient();
-  const [usual, setUsual] = useState(UNKNOWN);
+  const [usual, setUsual] = useState(() => knownColumns(base));
   const isChosen = chosen !== null;
 
   useLayoutEffect(() => {

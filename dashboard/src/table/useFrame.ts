@@ -1,7 +1,7 @@
 import type { CombinedError } from "@urql/core";
 import { useCallback, useLayoutEffect, useRef, useState } from "react";
 import { useClient } from "urql";
-import { type Asked, type Frame, current, pages, updated } from "./frame";
+import { type Asked, current, firstRows, type Frame, pages, updated } from "./frame";
 
 export interface Loaded {
   /** What is there; while another is asked for, the one before it. */
@@ -18,10 +18,13 @@ export interface Loaded {
 
 const NOTHING = { frame: null, error: null, isLoading: true, fresh: 0 };
 
+/** Behind the next paint; that of a hidden tab is when it is shown. */
+const painted = (): Promise<void> => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+
 /** The frame of what is asked, as far as it is there. null asks nothing. */
 export function useFrame(wanted: Asked | null): Loaded {
   const client = useClient();
-  const [state, setState] = useState<Omit<Loaded, "reload" | "refresh">>(NOTHING);
+  const [state, setState] = useState<Omit<Loaded, "reload" | "refresh">>(() => ({ ...NOTHING, frame: wanted && firstRows(wanted) }));
   const [round, setRound] = useState(0);
   const key = wanted && JSON.stringify(wanted);
   const latest = useRef(wanted);
@@ -34,13 +37,14 @@ export function useFrame(wanted: Asked | null): Loaded {
     }
     let isStale = false;
     async function load(): Promise<void> {
-      setState((before) => ({ ...before, isLoading: true }));
+      setState((before) => (before.isLoading ? before : { ...before, isLoading: true }));
       try {
         for await (const frame of pages(client, JSON.parse(key!) as Asked)) {
           if (isStale) {
             return;
           }
           setState({ frame, error: null, isLoading: true, fresh: 0 });
+          await painted(); // before more is asked, which would take the processor from it
         }
         setState((before) => ({ ...before, isLoading: isStale && before.isLoading }));
       } catch (error) {
