@@ -225,18 +225,17 @@ class ListExecutor(IncrementalExecutor):
             return ordinarily()
         try:
             answer = answering(cast(list[Any], result), info)
-        except Exception:  # noqa: BLE001 - the ordinary way raises it again, where it belongs
+        except Exception:  # noqa: BLE001 - whatever a field raises, the ordinary way raises again, where it belongs
             return ordinarily()
-        return answer if type(answer) is list else self._awaited(cast(Awaitable[list[Any]], answer), ordinarily)
+        return answer if isinstance(answer, list) else self._or_ordinarily(answer, ordinarily)
 
-    async def _awaited(
+    async def _or_ordinarily(
         self, answer: Awaitable[list[Any]], ordinarily: Callable[[], AwaitableOrValue[list[Any]]]
     ) -> list[Any]:
         try:
             return await answer
-        except Exception:  # noqa: BLE001 - as above
-            again = ordinarily()
-            return again if isinstance(again, list) else await again
+        except Exception:  # noqa: BLE001 - whatever a call raises, the ordinary way raises again, where it belongs
+            return await _awaited(ordinarily())
 
 
 class _Compiler:
@@ -399,7 +398,7 @@ class _Compiler:
         is_required = isinstance(type_, GraphQLNonNull)
         given = type_.of_type if is_required else type_
         if not isinstance(given, GraphQLObjectType):
-            return _column(type_, self.shape(type_, nodes))
+            return _each(type_, self.shape(type_, nodes))
         parts = self._parts(given, nodes, self._items)
 
         def items(values: list[Any]) -> list[Any]:
@@ -586,6 +585,7 @@ async def _all(asked: Iterable[Awaitable[Any]]) -> list[Any]:
 
 
 async def _awaited(answer: AwaitableOrValue[list[Any]]) -> list[Any]:
+    """The answer, when it is there."""
     return answer if isinstance(answer, list) else await answer
 
 
@@ -620,7 +620,7 @@ def _rows(columns: dict[str, list[Any]], values: list[Any]) -> list[Any]:
     return rows
 
 
-def _column(type_: Any, shape: Shape) -> Shape:
+def _each(type_: Any, shape: Shape) -> Shape:
     """What makes the answers of values of a type, without asking the shape of one for what it leaves as it is."""
     given = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
     plain: set[type] = PLAIN.get(given.name, set()) if isinstance(given, GraphQLScalarType) else set()
@@ -630,11 +630,11 @@ def _column(type_: Any, shape: Shape) -> Shape:
     elif isinstance(given, GraphQLScalarType):
         serialize = given.coerce_output_value
 
-    def column(values: list[Any]) -> list[Any]:
+    def answers(values: list[Any]) -> list[Any]:
         kinds = set(map(type, values))
         return values if kinds <= plain else list(map(shape if NoneType in kinds else serialize, values))
 
-    return column
+    return answers
 
 
 def _as_it_is(type_: Any, shape: Shape) -> Shape:
