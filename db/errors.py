@@ -92,7 +92,7 @@ class Invalid(RunstoneError):
 
 
 class Conflict(RunstoneError):
-    """It contradicts what is there: an id that was used before with other content, or a project without an owner."""
+    """It contradicts what is there: an id that was used before with other content, or nobody left who decides."""
 
     code = Code.CONFLICT
 
@@ -175,10 +175,20 @@ class TimedOut(Unavailable):
 BY_CONSTRAINT: dict[str, type[RunstoneError]] = {
     "project_name_key": NameTaken,
     "project_has_owner": Conflict,
+    "account_name_key": NameTaken,
+    "instance_has_admin": Conflict,
     "run_is_open": RunSealed,
     "run_depth_max": Invalid,
     "run_pkey": Conflict,
     "param_pkey": Conflict,
+}
+
+# What Postgres says of a key that is there already names tables and columns: callers get these words, and the argument.
+TAKEN: dict[str, tuple[str, str]] = {
+    "project_name_key": ("another project has this name", "input.name"),
+    "account_name_key": ("another account has this name", "input.name"),
+    "run_pkey": ("another run has this id", "input.id"),
+    "param_pkey": ("the run has a param of this key", "input.params"),
 }
 
 # SQLSTATE classes that pass by themselves: connection lost, out of resources, shutdown, serialization, lock timeout.
@@ -191,7 +201,8 @@ def known(error: BaseException) -> RunstoneError | None:
         case RunstoneError():
             return error
         case asyncpg.IntegrityConstraintViolationError() if error.constraint_name in BY_CONSTRAINT:
-            return BY_CONSTRAINT[error.constraint_name](str(error))
+            words, path = TAKEN.get(error.constraint_name, (str(error), None))
+            return BY_CONSTRAINT[error.constraint_name](words, path=path)
         case asyncpg.DataError():
             return Invalid("a value cannot be stored: text with NUL or half a character, or a number out of range")
         case asyncpg.QueryCanceledError():

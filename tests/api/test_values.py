@@ -182,7 +182,9 @@ async def test_project_can_be_made_once(client: Client) -> None:
     document = """
         mutation ($input: CreateProjectInput!) {
           createProject(input: $input) {
-            __typename ... on CreateProjectPayload { project { name viewerRole } } ... on UserError { code }
+            __typename
+            ... on CreateProjectPayload { project { name viewerRole } }
+            ... on UserError { code path message }
           }
         }
     """
@@ -190,7 +192,8 @@ async def test_project_can_be_made_once(client: Client) -> None:
     made = (await client.ask(document, input={"name": name}))["createProject"]
     assert made["project"] == {"name": name, "viewerRole": "OWNER"}
     again = (await client.ask(document, input={"name": name}))["createProject"]
-    assert (again["__typename"], again["code"]) == ("NameTaken", "CONFLICT")
+    assert (again["__typename"], again["code"], again["path"]) == ("NameTaken", "CONFLICT", "input.name")
+    assert again["message"] == "another project has this name"
 
 
 FAULT = """
