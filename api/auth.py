@@ -64,11 +64,13 @@ async def authenticated(conn: Conn, header: str | None) -> Scope:
             "no token was sent" if not header else "the Authorization header holds no Runstone token",
             hint="send the header Authorization: Bearer rs_...",
         )
-    found = await access.scope_of(conn, token[1])
-    scope, expected = found or (None, NOBODY)
-    if not hmac.compare_digest(sha256(token[2].encode()).digest(), expected) or scope is None:
+    found = await access.find_token(conn, token[1])
+    expected = found.secret_sha256 if found else NOBODY
+    if not hmac.compare_digest(sha256(token[2].encode()).digest(), expected) or found is None:
         raise Unauthenticated("the token is unknown, expired or revoked", hint="ask for a new one")
-    return scope
+    if not found.is_noted:
+        await access.note_use(conn, token[1])
+    return found.scope
 
 
 def token_id(header: str | None) -> str:

@@ -112,7 +112,7 @@ TRAINING: Final = frozenset(
 )
 
 # Mutations of which a document may hold one.
-ALONE: Final = frozenset({"createProject", "startExport"})
+ALONE: Final = frozenset({"createProject", "createAccount", "createToken", "replaceTokens", "startExport"})
 
 PRICES: Final[Mapping[str, Price]] = {
     "Viewer.memberships": Price(STATEMENT, usual(20)),

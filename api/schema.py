@@ -75,6 +75,7 @@ Mutation = merge_types(
         artifacts.ArtifactMutation,
         exports.ExportMutation,
         saved_views.SavedViewMutation,
+        accounts.AccountMutation,
         tokens.TokenMutation,
         members.MemberMutation,
     ),

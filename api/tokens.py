@@ -20,6 +20,7 @@ class Token:
     role: Role | None = strawberry.field(description="The most that it may do; null when it may do what you may.")
     created_at: datetime = strawberry.field(description="When it was made.")
     expires_at: datetime | None = strawberry.field(description="When it stops working; null for one without an end.")
+    last_used_at: datetime | None = strawberry.field(description="When it was last used, to the minute; null: not yet.")
     is_current: bool = strawberry.field(description="Whether this request was sent with it.")
     limits: strawberry.Private[Limits]
 
@@ -31,6 +32,7 @@ class Token:
             role=row.limits.role,
             created_at=row.created_at,
             expires_at=row.limits.expires_at,
+            last_used_at=row.last_used_at,
             is_current=row.id == info.context.scope.token_id,
             limits=row.limits,
         )

@@ -181,9 +181,9 @@ async def reached(settings: Settings) -> AsyncIterator[Server]:
 async def _scope(pool: Pool, door: Door) -> Scope:
     """What the token may do, for calling query functions."""
     _, token_id, _ = (door.token or "").split("_", 2)
-    found = await access.scope_of(pool, token_id)
+    found = await access.find_token(pool, token_id)
     assert found is not None
-    return found[0]
+    return found.scope
 
 
 def body(query: str, variables: dict[str, Any]) -> bytes:

@@ -1,5 +1,6 @@
 """Who asks, and what that viewer may do: the one place where permission is decided."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -130,8 +131,15 @@ def require(scope: Scope, action: Action, what: str, project_id: UUID, owner_id:
         raise Forbidden(f"the role {role} may not {action}", hint=f"ask an owner of the project for the role {may}")
 
 
+def require_admin(scope: Scope, action: str) -> None:
+    """Raises `Forbidden` unless the viewer manages the instance, with a token that has no limits."""
+    if not scope.is_admin:
+        raise Forbidden(f"only those who manage the instance may {action}", hint="ask one of them")
+
+
 SCOPES = """
     select token.id as token_id, account.id, account.name, account.is_admin, token.secret_sha256,
+        coalesce(token.last_used_at > now() - interval '1 minute', false) as is_noted,
         token.project_id as token_project_id, token.role as token_role, token.expires_at,
         array(select membership.project_id from membership
             where membership.account_id = account.id order by membership.project_id) as project_ids,
@@ -146,10 +154,30 @@ SCOPES = """
 """
 
 
-async def scope_of(conn: Conn, token_id: str) -> tuple[Scope, bytes] | None:
-    """The scope of a live token and the SHA-256 of its secret; None when there is no such token."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A live token: what it may do, the SHA-256 of its secret, and whether its use was noted in the last minute."""
+
+    scope: Scope
+    secret_sha256: bytes
+    is_noted: bool
+
+
+async def find_token(conn: Conn, token_id: str) -> Found | None:
+    """The live token of this id; None when there is none."""
     row = await conn.fetchrow(SCOPES, [token_id])
-    return None if row is None else (_scope(row), row["secret_sha256"])
+    return None if row is None else Found(_scope(row), row["secret_sha256"], row["is_noted"])
+
+
+NOTE_USE = """
+    update token set last_used_at = now() where id = $1
+"""
+
+
+async def note_use(conn: Conn, token_id: str) -> None:
+    """The token is used now. Where the database can be read but not written, nothing is noted."""
+    with contextlib.suppress(asyncpg.PostgresError):
+        await conn.execute(NOTE_USE, token_id)
 
 
 async def scopes_of(conn: Conn, token_ids: Sequence[str]) -> dict[str, Scope]:

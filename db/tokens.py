@@ -24,10 +24,11 @@ class Token:
     name: str
     limits: Limits
     created_at: datetime
+    last_used_at: datetime | None
 
 
 OF_ACCOUNT = """
-    select id, name, project_id, role, expires_at, created_at
+    select id, name, project_id, role, expires_at, created_at, last_used_at
     from token
     where account_id = $1 and revoked_at is null and (expires_at is null or expires_at > now())
     order by created_at desc, id desc
@@ -42,7 +43,8 @@ async def of_viewer(conn: Conn, scope: Scope) -> list[Token]:
 
 def _token(row: asyncpg.Record) -> Token:
     role = Role(row["role"]) if row["role"] else None
-    return Token(row["id"], row["name"], Limits(row["project_id"], role, row["expires_at"]), row["created_at"])
+    limits = Limits(row["project_id"], role, row["expires_at"])
+    return Token(row["id"], row["name"], limits, row["created_at"], row["last_used_at"])
 
 
 def _within(scope: Scope, limits: Limits) -> bool:

@@ -327,9 +327,9 @@ async def test_a_thousand_runs_are_compared(client: Client, pool: Pool) -> None:
 
 async def test_too_much_to_compare_is_refused(client: Client, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     run_ids = [await client.create_run(params=[{"key": key, "value": "x" * 10} for key in "abc"]) for _ in range(2)]
-    scope_told = await access.scope_of(pool, client.token.split("_")[1])
-    assert scope_told is not None
-    asked = (pool, scope_told[0], [ids.parse(run_id, "id") for run_id in run_ids])
+    found = await access.find_token(pool, client.token.split("_")[1])
+    assert found is not None
+    asked = (pool, found.scope, [ids.parse(run_id, "id") for run_id in run_ids])
     for name, limit in (("CELLS_MAX", 5), ("BYTES_MAX", 59)):
         with monkeypatch.context() as patched:
             patched.setattr(comparisons, name, limit)

@@ -57,9 +57,9 @@ async def deps(server: Server) -> AsyncIterator[Deps]:
 
 
 async def scope_of(pool: Pool, client: Client) -> Scope:
-    found = await access.scope_of(pool, client.token.split("_")[1])
+    found = await access.find_token(pool, client.token.split("_")[1])
     assert found is not None
-    return found[0]
+    return found.scope
 
 
 async def statements(deps: Deps, scope: Scope, document: str, run_ids: list[str]) -> int:
