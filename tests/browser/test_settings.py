@@ -1,8 +1,11 @@
 """Tokens, projects and members in the dashboard: made, shown once, taken back."""
 
 import asyncio
+import uuid
+from collections.abc import AsyncIterator
 
-from playwright.async_api import Browser, expect
+import pytest
+from playwright.async_api import Browser, Locator, expect
 
 from db.access import Role
 from tests.browser.dashboard import Dashboard, open_dashboard
@@ -44,6 +47,7 @@ async def test_new_token_is_shown_once_and_works_until_it_is_revoked(
     await dashboard.page.reload()
     await expect(dashboard.page.get_by_role("row").filter(has_text="gpu-box-3")).to_be_visible()
     await expect(dashboard.main()).not_to_contain_text(secret)
+    await expect(dashboard.page.get_by_role("row").filter(has_text="gpu-box-3")).not_to_contain_text("not yet")
 
     await dashboard.page.get_by_role("button", name="Revoke gpu-box-3").click()
     await dashboard.page.get_by_role("button", name="Revoke it").click()
@@ -111,3 +115,97 @@ async def test_viewer_sees_members_and_no_way_to_change_them(browser: Browser, p
         await expect(members.get_by_role("row")).to_have_count(3)
         await expect(members.get_by_role("button")).to_have_count(0)
         assert dashboard.complaints == []
+
+
+@pytest.fixture
+async def managing(browser: Browser, server: Server) -> AsyncIterator[Dashboard]:
+    """The settings of who manages the instance. At the end: no foreign request and no complaint of the browser."""
+    async with open_dashboard(browser, server.url, server.token) as opened:
+        await opened.goto("/settings/accounts")
+        yield opened
+        assert opened.outside == []
+        assert opened.complaints == []
+
+
+async def let_in(dashboard: Dashboard, name: str) -> str:
+    """Make an account on the page; the link that it shows."""
+    form = dashboard.page.get_by_role("region", name="New account")
+    await form.get_by_label("name").fill(name)
+    await form.get_by_role("combobox", name="project").select_option("default")
+    await form.get_by_role("button", name="Create").click()
+    return await shown_link(dashboard, name)
+
+
+async def shown_link(dashboard: Dashboard, name: str) -> str:
+    shown = dashboard.page.get_by_role("status", name="The new access")
+    await expect(shown).to_contain_text(f"Send {name} this link")
+    link = await shown.locator("pre").inner_text()
+    await shown.get_by_role("button", name="Done").click()
+    return link
+
+
+async def find(dashboard: Dashboard, name: str) -> Locator:
+    """The only account that is left in the table."""
+    await dashboard.page.get_by_label("Find accounts").press_sequentially(name)
+    rows = dashboard.page.get_by_role("row").filter(has=dashboard.page.get_by_role("rowheader"))
+    await expect(rows).to_have_count(1)
+    return rows
+
+
+async def test_link_of_a_new_account_opens_the_pages_for_whom_it_was_made(
+    managing: Dashboard, browser: Browser
+) -> None:
+    name = f"bob {uuid.uuid4().hex[:8]}"
+
+    link = await let_in(managing, name)
+
+    assert await managing.violations() == []
+    url, _, token = link.partition("/#token=")
+    async with open_dashboard(browser, url, token) as bobs:
+        await bobs.goto("/settings/projects")
+        row = bobs.page.get_by_role("region", name="Members of default", exact=True).get_by_role("row", name=name)
+        await expect(row).to_contain_text("editor")
+        await expect(bobs.page.get_by_role("link", name="Accounts")).to_have_count(0)
+        await bobs.goto("/settings/accounts")
+        await expect(bobs.page.get_by_role("region", name="Table of tokens")).to_contain_text(
+            "given by an administrator"
+        )
+        assert bobs.complaints == []
+
+
+async def test_account_is_found_disabled_and_let_in_again(managing: Dashboard, server: Server) -> None:
+    name = f"bob {uuid.uuid4().hex[:8]}"
+    bob = Client(server, (await let_in(managing, name)).partition("=")[2], "default")
+    row = await find(managing, name)
+
+    await row.get_by_role("button", name=f"Disable {name}").click()
+    await row.get_by_role("button", name=" it: ").click()
+    await expect(row).to_contain_text("disabled")
+    assert (await bob.refused(WHO))["extensions"]["code"] == "UNAUTHENTICATED"
+    await row.get_by_role("button", name=f"Let in {name}").click()
+    await expect(row.get_by_role("button", name=f"Disable {name}")).to_be_visible()
+
+    assert (await bob.ask(WHO))["viewer"]["name"] == name
+    await bob.close()
+
+
+async def test_replaced_tokens_leave_the_link_that_is_shown(managing: Dashboard, server: Server) -> None:
+    name = f"bob {uuid.uuid4().hex[:8]}"
+    lost = Client(server, (await let_in(managing, name)).partition("=")[2], "default")
+    row = await find(managing, name)
+
+    await row.get_by_role("button", name=f"Replace tokens of {name}").click()
+    await row.get_by_role("button", name=" it: ").click()
+    new = Client(server, (await shown_link(managing, name)).partition("=")[2], "default")
+
+    assert (await lost.refused(WHO))["extensions"]["code"] == "UNAUTHENTICATED"
+    assert (await new.ask(WHO))["viewer"]["name"] == name
+    await asyncio.gather(lost.close(), new.close())
+
+
+async def test_name_that_is_taken_is_said_beside_the_form(managing: Dashboard) -> None:
+    form = managing.page.get_by_role("region", name="New account")
+    await form.get_by_label("name").fill("admin")
+    await form.get_by_role("button", name="Create").click()
+    await expect(form.get_by_role("alert")).to_have_text("another account has this name")
+    assert await managing.violations() == []

@@ -8,6 +8,7 @@ import { Problem } from "../ui/Problem";
 import { failureOf } from "./failure";
 import { NewSecret } from "./NewSecret";
 import { ROLE_CHOICES, ROLES } from "./roles";
+import { SureButton } from "./SureButton";
 import styles from "./Settings.module.css";
 
 type Token = TokensQuery["viewer"]["tokens"][number];
@@ -43,6 +44,7 @@ export function Tokens() {
                 <th scope="col">project</th>
                 <th scope="col">at most</th>
                 <th scope="col">made</th>
+                <th scope="col">last used</th>
                 <th scope="col">ends</th>
                 <th scope="col">
                   <span className="out-of-sight">revoke</span>
@@ -63,7 +65,6 @@ export function Tokens() {
 
 function TokenRow({ token, onRevoked }: { token: Token; onRevoked: () => void }) {
   const [, revoke] = useMutation(RevokeTokenDocument);
-  const [isSure, setSure] = useState(false);
   const [failure, setFailure] = useState<string | null>(null);
   const name = token.name || `rs_${token.id}`;
 
@@ -86,22 +87,10 @@ function TokenRow({ token, onRevoked }: { token: Token; onRevoked: () => void })
       <td>
         <Moment at={token.createdAt} />
       </td>
+      <td>{token.lastUsedAt === null ? "not yet" : <Moment at={token.lastUsedAt} />}</td>
       <td>{token.expiresAt === null ? "never" : <Moment at={token.expiresAt} />}</td>
       <td>
-        {isSure ? (
-          <>
-            <button type="button" onClick={() => void end()}>
-              Revoke it
-            </button>
-            <button type="button" className="plain" onClick={() => setSure(false)}>
-              Keep it
-            </button>
-          </>
-        ) : (
-          <button type="button" className="plain" aria-label={`Revoke ${name}`} onClick={() => setSure(true)}>
-            Revoke
-          </button>
-        )}
+        <SureButton does="Revoke" to={name} onSure={() => void end()} />
         {failure !== null && (
           <span role="alert" className={styles.failure}>
             {failure}
