@@ -129,7 +129,10 @@ class CreateAccountInput:
     is_admin: bool = strawberry.field(default=False, description="Whether it manages the instance.")
     days: int = strawberry.field(default=90, description="So many days its first token works, 1 to 365.")
     project_id: strawberry.ID | None = strawberry.field(
-        default=None, description="A project that you own, to let it into; absent: none yet."
+        default=None, description="A project that you own, to let it into."
+    )
+    project_name: str | None = strawberry.field(
+        default=None, description="The same by name, when no id is given; neither: it is in no project yet."
     )
     role: access.Role = strawberry.field(default=access.Role.EDITOR, description="What it may do in that project.")
 
@@ -153,6 +156,7 @@ class ReplaceTokensInput:
 class CreateAccountPayload:
     account: ManagedAccount = strawberry.field(description="The account.")
     secret: str = strawberry.field(description="Its first token, for whom it was made; it is not kept anywhere.")
+    link: str = strawberry.field(description="What opens the dashboard with that token.")
 
 
 @strawberry.type(description="The account is so.")
@@ -164,6 +168,7 @@ class SetAccountPayload:
 class ReplaceTokensPayload:
     account: ManagedAccount = strawberry.field(description="The account.")
     secret: str = strawberry.field(description="The new token, for whose it is; it is not kept anywhere.")
+    link: str = strawberry.field(description="What opens the dashboard with that token.")
 
 
 CreateAccountResult = Annotated[
@@ -193,9 +198,10 @@ class AccountMutation:
             is_admin=input.is_admin,
             days=input.days,
             project_id=ids.parse(input.project_id, "input.projectId") if input.project_id else None,
+            project=input.project_name,
             role=input.role,
         )
-        return CreateAccountPayload(account=ManagedAccount.from_row(row), secret=secret)
+        return CreateAccountPayload(account=ManagedAccount.from_row(row), secret=secret, link=_link(info, secret))
 
     @mutation(
         "Disable an account, let it in again, let it manage the instance or not; those who manage the instance may. "
@@ -224,4 +230,9 @@ class AccountMutation:
     ) -> ReplaceTokensResult:
         account_id = ids.parse(input.account_id, "input.accountId")
         row, secret = await accounts.replace_tokens(info.context.pool, info.context.scope, account_id, input.days)
-        return ReplaceTokensPayload(account=ManagedAccount.from_row(row), secret=secret)
+        return ReplaceTokensPayload(account=ManagedAccount.from_row(row), secret=secret, link=_link(info, secret))
+
+
+def _link(info: Info, secret: str) -> str:
+    """The token is behind the `#`, which no browser sends and no log sees."""
+    return f"{info.context.deps.settings.url}/#token={secret}"

@@ -71,9 +71,17 @@ async def _get(conn: Conn, account_id: UUID, path: str) -> ManagedAccount:
 
 
 async def create(
-    pool: Pool, scope: Scope, name: str, *, is_admin: bool, days: int, project_id: UUID | None, role: Role
+    pool: Pool,
+    scope: Scope,
+    name: str,
+    *,
+    is_admin: bool,
+    days: int,
+    project_id: UUID | None,
+    project: str | None,
+    role: Role,
 ) -> tuple[ManagedAccount, str]:
-    """A new account and its first token, which works for so many days; with a project it has this role in it.
+    """A new account and its first token, which works for so many days; it has this role in a project, if one is given.
 
     Raises `Forbidden`, `Invalid`, `NameTaken`, and `NotFound` for a project that the viewer does not see.
     """
@@ -82,9 +90,9 @@ async def create(
     expires_at = _end(days)
     async with pool.acquire() as conn, conn.transaction():
         account_id = await access.create_account(conn, name, is_admin=is_admin)
-        if project_id is not None:
-            project = await projects.get(conn, scope, Action.MANAGE, id=project_id)
-            await access.grant(conn, project.id, account_id, role)
+        if project_id is not None or project is not None:
+            found = await projects.get(conn, scope, Action.MANAGE, id=project_id, name=project)
+            await access.grant(conn, found.id, account_id, role)
         secret = await access.create_token(conn, account_id, name=GIVEN, expires_at=expires_at)
         return await _get(conn, account_id, "input.name"), secret
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from runstone.background import (
         active_run,
         compare,
+        create_account,
         download,
         execute,
         export,
@@ -134,6 +135,7 @@ __all__ = [
     "UploadFailed",
     "active_run",
     "compare",
+    "create_account",
     "download",
     "execute",
     "export",

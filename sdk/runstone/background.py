@@ -316,6 +316,19 @@ def set_metric_goal(key: str, goal: str | None, project: str = "default") -> Non
     _background.run(lambda client: client.set_metric_goal(key, goal, project))
 
 
+def create_account(
+    name: str, *, project: str | None = "default", role: str = "EDITOR", days: int = 90, is_admin: bool = False
+) -> str:
+    """Make an account for somebody; the link that lets them in, whose token works for so many days.
+
+    The link is told this once. In `project`, unless it is None, the account may do what the role says: VIEWER, LOGGER,
+    EDITOR or OWNER. Raises `Forbidden` unless you manage the instance, `NameTaken`, `NotFound`, `Invalid`.
+    """
+    return _background.run(
+        lambda client: client.create_account(name, project=project, role=role, days=days, is_admin=is_admin)
+    )
+
+
 def request_stop(run_id: str, reason: str | None = None) -> bool:
     """Ask whoever trains the run to stop; False when that was asked before. What it does is up to its program.
 

@@ -27,6 +27,9 @@ RUN_COMMANDS: Final = {
     "sync": "Send what runs left on this machine while no server was there",
     "export": "Write runs as Parquet files for pandas, Polars, DuckDB and others",
 }
+PEOPLE_COMMANDS: Final = {
+    "invite": "Make an account for somebody and print the link that lets them in",
+}
 SETTINGS: Final = {
     "RUNSTONE_URL": "the server (http://127.0.0.1:4747)",
     "RUNSTONE_TOKEN": "your token; on this machine the one in RUNSTONE_HOME is found by itself",
@@ -67,6 +70,7 @@ def _run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
             "stop": _stop,
             "sync": _sync,
             "export": _export,
+            "invite": _invite,
         }
         return commands[asked.command](asked) or 0
     return 0
@@ -138,6 +142,16 @@ def _export(asked: argparse.Namespace) -> None:
     show(f"{done.runs_done:,} runs, {done.points:,} points: {len(done.files)} files, {size:,} bytes in {done.folder}")
 
 
+def _invite(asked: argparse.Namespace) -> None:
+    import runstone
+
+    link = runstone.create_account(
+        asked.name, project=asked.project, role=asked.role, days=asked.days, is_admin=asked.admin
+    )
+    show(f"Send {asked.name} this link; it is not shown again. Scripts take what is behind token= as RUNSTONE_TOKEN.")
+    show(f"  {link}")
+
+
 class _Parser(argparse.ArgumentParser):
     """Refuses in one line."""
 
@@ -151,7 +165,12 @@ class _Front(_Parser):
     def print_help(self, file: Any = None) -> None:
         show("runstone - experiment tracking where every run is one immutable record\n")
         show("Usage  runstone COMMAND ...   (runstone COMMAND --help)\n")
-        for title, rows in (("Server", SERVER_COMMANDS), ("Runs", RUN_COMMANDS), ("Settings", SETTINGS)):
+        for title, rows in (
+            ("Server", SERVER_COMMANDS),
+            ("Runs", RUN_COMMANDS),
+            ("People", PEOPLE_COMMANDS),
+            ("Settings", SETTINGS),
+        ):
             show(Table(title=title, rows=[(Styled(f"  {name:14}", "cyan"), text) for name, text in rows.items()]), "")
 
 
@@ -227,6 +246,19 @@ def _parser() -> argparse.ArgumentParser:
         "--tables", help="some of runs,params,metrics,points,tags,inputs,artifacts,packages, by commas (all)"
     )
     export.add_argument("--to", metavar="DIR", required=True, help="the folder to put the files in")
+
+    invite = commands.add_parser("invite", description=f"{PEOPLE_COMMANDS['invite']}; if you manage the instance.")
+    invite.add_argument("name", metavar="NAME", help="who it is for")
+    invite.add_argument("--project", default="default", help='a project of yours to let them into ("default")')
+    invite.add_argument(
+        "--role",
+        type=str.upper,
+        choices=["VIEWER", "LOGGER", "EDITOR", "OWNER"],
+        default="EDITOR",
+        help="what they may do there (EDITOR)",
+    )
+    invite.add_argument("--days", type=int, default=90, help="how long the link and its token work (90)")
+    invite.add_argument("--admin", action="store_true", help="they manage the instance too")
     return front
 
 

@@ -305,6 +305,24 @@ class Client:
         asked = {"key": key, "goal": goal, "projectName": project}
         await self._transport.mutate("SetMetricGoal", {"input": asked})
 
+    async def create_account(
+        self,
+        name: str,
+        *,
+        project: str | None = "default",
+        role: str = "EDITOR",
+        days: int = 90,
+        is_admin: bool = False,
+    ) -> str:
+        """Make an account for somebody; the link that lets them in, whose token works for so many days.
+
+        The link is told this once. In `project`, unless it is None, the account may do what the role says: VIEWER,
+        LOGGER, EDITOR or OWNER. Raises `Forbidden` unless you manage the instance, `NameTaken`, `NotFound`, `Invalid`.
+        """
+        asked = {"name": name, "projectName": project, "role": role, "days": days, "isAdmin": is_admin}
+        # Not asked again when no answer came: the account may be there, and its link is told only once.
+        return str((await self._transport.mutate("CreateAccount", {"input": asked}, patience_s=0.0))["link"])
+
     async def request_stop(self, run_id: str, reason: str | None = None) -> bool:
         """Ask whoever trains the run to stop; False when that was asked before. What it does is up to its program.
 

@@ -83,8 +83,7 @@ async def status(client: Client) -> int:
 
 
 async def test_somebody_who_is_let_in_logs_runs_of_their_own(admin: Client, server: Server) -> None:
-    project = (await admin.ask('{ project(name: "default") { id } }'))["project"]["id"]
-    made = await create(admin, projectId=project, role="LOGGER")
+    made = await create(admin, projectName="default", role="LOGGER")
     bob = Client(server, made["secret"], "default")
 
     run_id = await bob.create_run()
@@ -180,7 +179,8 @@ async def test_managing_the_instance_shows_no_project(admin: Client, client: Cli
     project = (await client.ask("query ($name: String!) { project(name: $name) { id } }", name=client.project))[
         "project"
     ]
-    assert (await create(other, projectId=project["id"]))["code"] == "NOT_FOUND"
+    for given in ({"projectId": project["id"]}, {"projectName": client.project}):
+        assert (await create(other, **given))["code"] == "NOT_FOUND"
     await other.close()
 
 

@@ -128,7 +128,7 @@ async def managing(browser: Browser, server: Server) -> AsyncIterator[Dashboard]
 
 
 async def let_in(dashboard: Dashboard, name: str) -> str:
-    """Make an account on the page; the link that it shows."""
+    """Make an account on the page, an editor of the project `default`; the link that it shows."""
     form = dashboard.page.get_by_role("region", name="New account")
     await form.get_by_label("name").fill(name)
     await form.get_by_role("combobox", name="project").select_option("default")

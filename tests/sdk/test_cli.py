@@ -119,7 +119,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
 
     shown = capsys.readouterr().out
-    for command in (*programs.PROGRAMS, "runs", "show", "compare", "download", "sync", "RUNSTONE_URL"):
+    for command in (*programs.PROGRAMS, "runs", "show", "compare", "download", "sync", "invite", "RUNSTONE_URL"):
         assert f"  {command} " in shown
 
 
@@ -141,6 +141,24 @@ def test_a_run_is_asked_to_stop(capsys: pytest.CaptureFixture[str]) -> None:
     assert said == f"run {run.id} is asked to stop\nrun {run.id} was already asked to stop\n"
     assert ended == 1
     assert f"error: run {run.id} has ended" in capsys.readouterr().err
+
+
+def test_somebody_is_let_in(
+    real: "Server", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"bob {uuid.uuid4().hex[:8]}"
+
+    answers = [main(["invite", name, "--role", "logger"]), main(["invite", name])]
+
+    said = capsys.readouterr()
+    url, _, token = said.out.split()[-1].partition("/#token=")
+    assert (answers, url, said.err) == ([0, 1], real.url, "error: another account has this name\n")
+    monkeypatch.setenv("RUNSTONE_TOKEN", token)
+    with runstone.start_run() as run:
+        pass
+    assert runstone.run(run.id).created_by == name
+    assert main(["invite", "carol"]) == 1
+    assert "error: only those who manage the instance may make accounts" in capsys.readouterr().err
 
 
 def test_a_program_of_the_server_is_started_whatever_lies_around(tmp_path: Path) -> None:

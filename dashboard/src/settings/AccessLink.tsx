@@ -1,15 +1,14 @@
 import { CopyButton } from "../run/CopyButton";
 import styles from "./Settings.module.css";
 
-/** A new token of somebody else's. */
+/** The way in with a new token of somebody else's. */
 export interface Access {
   name: string;
-  secret: string;
+  link: string;
 }
 
 /** The link by which somebody gets in, shown this once. */
-export function AccessLink({ access: { name, secret }, onDone }: { access: Access; onDone: () => void }) {
-  const link = `${location.origin}/#token=${secret}`;
+export function AccessLink({ access: { name, link }, onDone }: { access: Access; onDone: () => void }) {
   return (
     <section className={styles.secret} aria-label="The new access" role="status">
       <p>

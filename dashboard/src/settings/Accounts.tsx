@@ -93,7 +93,7 @@ function NewAccount({ projects, onMade }: NewAccountProps) {
     setFailure(failureOf(error, answer));
     if (answer?.__typename === "CreateAccountPayload") {
       form.reset();
-      onMade({ name: answer.account.name, secret: answer.secret });
+      onMade({ name: answer.account.name, link: answer.link });
     }
   }
 
@@ -162,7 +162,7 @@ function AccountRow({ account, isViewer, onChanged, onReplaced }: RowProps) {
     const answer = data?.replaceTokens;
     setFailure(failureOf(error, answer));
     if (answer?.__typename === "ReplaceTokensPayload") {
-      onReplaced({ name, secret: answer.secret });
+      onReplaced({ name, link: answer.link });
     }
   }
 
