@@ -1,8 +1,9 @@
 """What every subject is given."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from benchmarks.load import Generating
 from benchmarks.peers.rest import Peer
@@ -10,6 +11,8 @@ from benchmarks.report import Section
 from benchmarks.server import Server, blocks_of
 
 SETTLE_S = 300.0
+
+Figures = TypeVar("Figures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,19 @@ class Bench:
         """Say in the table which peers are not there."""
         for name, reason in self.absent:
             section.add(name, reason)
+
+    async def turn(
+        self,
+        section: Section,
+        peers: dict[str, Callable[[], Awaitable[Figures]]],
+        found: Mapping[str, list[Figures]],
+    ) -> None:
+        """Measure each peer once; one that fails stands in the table with its error and has no further turn."""
+        for name, measured in list(peers.items()):
+            del peers[name]
+            with section.trying(name):
+                found[name].append(await measured())
+                peers[name] = measured
 
     async def settle(self, run_ids: Sequence[str]) -> None:
         """End the runs and wait until the worker has compacted all their blocks."""

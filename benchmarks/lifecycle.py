@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -134,16 +136,19 @@ async def measure(bench: Bench) -> Section:
         "serve a run, until its metrics are compacted and found by their values; the load generator's comes on top.",
     )
     runs = bench.choose(full=50, quick=15)
-    times = bench.choose(full=5, quick=3)
-    _add(section, OURS, [await _ours(bench, runs) for _ in range(times)])
+    found: defaultdict[str, list[Figures]] = defaultdict(list)
+    peers: dict[str, Callable[[], Awaitable[Figures]]] = {
+        peer.name: partial(_peer, bench, peer, min(runs, 20)) for peer in bench.peers
+    }
     async with echoing(bench.server) as (door, _):
-        _add(section, ECHO, [await _echo(bench, Requester(door), runs) for _ in range(times)])
-    for at_once in (1, CLIENTS):
-        _add(section, f"{ROWS}, {at_once} at a time", [await _rows(bench, runs, at_once) for _ in range(times)])
-    for peer in bench.peers:
-        with section.trying(peer.name):
-            lives = [await _peer(bench, peer, min(runs, 20)) for _ in range(bench.choose(full=3, quick=1))]
-            _add(section, peer.name, lives)
+        for _ in range(bench.choose(full=5, quick=3)):
+            found[OURS].append(await _ours(bench, runs))
+            found[ECHO].append(await _echo(bench, Requester(door), runs))
+            for at_once in (1, CLIENTS):
+                found[f"{ROWS}, {at_once} at a time"].append(await _rows(bench, runs, at_once))
+            await bench.turn(section, peers, found)
+    for name, figures in found.items():
+        _add(section, name, figures)
     bench.note_absent(section)
     section.at_least("at least 5 x FastTrackML", section.ratio(COLUMN, OURS, fasttrackml.NAME), 5)
     return section

@@ -129,11 +129,7 @@ async def measure(bench: Bench) -> Section:
             found[SDK].append(await _ours(bench, document("Flush"), FLUSH, paced=not bench.quick))
             found[BLOCKS].append(await _blocks(bench, grouped=False))
             found[GROUPED].append(await _blocks(bench, grouped=True))
-            for name, one in list(peers.items()):
-                del peers[name]  # one that fails has no further turn
-                with section.trying(name):
-                    found[name].append(await one())
-                    peers[name] = one
+            await bench.turn(section, peers, found)
     for name, figures in found.items():
         _add(section, name, figures, notes.get(name, ""))
     bench.note_absent(section)
