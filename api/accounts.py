@@ -140,6 +140,7 @@ class CreateAccountInput:
 @strawberry.input(description="What to change of an account; what is absent stays.")
 class SetAccountInput:
     account_id: strawberry.ID = strawberry.field(description="The account.")
+    name: str | None = strawberry.field(default=None, description="Its name, as createAccount takes it.")
     is_admin: bool | None = strawberry.field(default=None, description="Whether it manages the instance.")
     is_disabled: bool | None = strawberry.field(
         default=None, description="Whether all its tokens stop working, until it is let in again."
@@ -176,7 +177,7 @@ CreateAccountResult = Annotated[
     strawberry.union("CreateAccountResult", description="What createAccount answers."),
 ]
 SetAccountResult = Annotated[
-    SetAccountPayload | NotFound | Forbidden | Conflict | Invalid | Unavailable,
+    SetAccountPayload | NotFound | Forbidden | NameTaken | Conflict | Invalid | Unavailable,
     strawberry.union("SetAccountResult", description="What setAccount answers."),
 ]
 ReplaceTokensResult = Annotated[
@@ -204,7 +205,7 @@ class AccountMutation:
         return CreateAccountPayload(account=ManagedAccount.from_row(row), secret=secret, link=_link(info, secret))
 
     @mutation(
-        "Disable an account, let it in again, let it manage the instance or not; those who manage the instance may. "
+        "Rename an account, disable it, let it in again, let it manage the instance or not; those who do may. "
         "Takes hold as revokeToken does. Somebody always manages the instance.",
         is_event=False,
     )
@@ -215,6 +216,7 @@ class AccountMutation:
             info.context.pool,
             info.context.scope,
             ids.parse(input.account_id, "input.accountId"),
+            name=input.name,
             is_admin=input.is_admin,
             is_disabled=input.is_disabled,
         )

@@ -12,6 +12,10 @@ from settings import Settings, SettingsError
 
 FIRST_PROJECT = "default"
 
+ADMIN = """
+    select id from account where is_admin and disabled_at is null order by created_at, id limit 1
+"""
+
 
 async def main(settings: Settings) -> None:
     """Migrate; on the first start also write the admin's token to `settings.token_path`."""
@@ -23,12 +27,15 @@ async def main(settings: Settings) -> None:
 
 
 async def _set_up(url: str, token_path: Path) -> None:
-    """The account `admin`, the project `default` and a token, made once; a lost token file gets a new token."""
+    """The account `admin`, the project `default` and a token, made once; a lost token file gets a new token.
+
+    That is of the first account which manages the instance, whatever its name is by now.
+    """
     conn = await asyncpg.connect(url, timeout=10)
     try:
         async with conn.transaction():
             await conn.execute("select pg_advisory_xact_lock($1)", migrate.LOCK_KEY)
-            admin_id = await conn.fetchval("select id from account where name = 'admin'")
+            admin_id = await conn.fetchval(ADMIN)
             if admin_id is None:
                 admin_id = await access.create_account(conn, "admin", is_admin=True)
                 await projects.insert(conn, admin_id, FIRST_PROJECT, "")

@@ -105,22 +105,25 @@ def _end(days: int) -> datetime:
 
 SET = """
     update account
-    set is_admin = coalesce($2, is_admin),
-        disabled_at = case when $3 then coalesce(disabled_at, now()) when not $3 then null else disabled_at end
+    set name = coalesce($2, name),
+        is_admin = coalesce($3, is_admin),
+        disabled_at = case when $4 then coalesce(disabled_at, now()) when not $4 then null else disabled_at end
     where id = $1
 """
 
 
 async def set(
-    pool: Pool, scope: Scope, account_id: UUID, *, is_admin: bool | None, is_disabled: bool | None
+    pool: Pool, scope: Scope, account_id: UUID, *, name: str | None, is_admin: bool | None, is_disabled: bool | None
 ) -> ManagedAccount:
-    """Let the account manage the instance or not, come in or not; None leaves it as it is.
+    """Call the account so, let it manage the instance or not, come in or not; None leaves it as it is.
 
-    Raises `Forbidden`, `NotFound`, and `Conflict` when nobody would manage the instance.
+    Raises `Forbidden`, `NotFound`, `Invalid`, `NameTaken`, and `Conflict` when nobody would manage the instance.
     """
     access.require_admin(scope, "change accounts")
+    if name is not None:
+        texts.name(name, "input.name")
     async with pool.acquire() as conn, conn.transaction():
-        await conn.execute(SET, account_id, is_admin, is_disabled)
+        await conn.execute(SET, account_id, name, is_admin, is_disabled)
         return await _get(conn, account_id, "input.accountId")
 
 

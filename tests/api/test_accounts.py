@@ -1,8 +1,11 @@
 """Accounts as those manage them who may: people are let in, let out, and never nobody decides."""
 
 import asyncio
+import os
+import sys
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -122,6 +125,19 @@ async def test_disabled_account_is_out_until_it_is_let_in_again(admin: Client, s
     await bob.close()
 
 
+async def test_renamed_account_is_the_same(admin: Client, server: Server) -> None:
+    made = await create(admin)
+    bob, account = Client(server, made["secret"], "default"), made["account"]["id"]
+    name = f"robert {new_id()}"
+
+    renamed = await change(admin, account, name=name)
+
+    assert (renamed["account"]["id"], (await bob.ask(VIEWER))["viewer"]["name"]) == (account, name)
+    assert (await change(admin, account, name="admin"))["__typename"] == "NameTaken"
+    assert (await change(admin, account, name=" "))["path"] == "input.name"
+    await bob.close()
+
+
 async def test_replaced_tokens_leave_only_the_new_one(admin: Client, server: Server) -> None:
     made = await create(admin)
     lost, account = Client(server, made["secret"], "default"), made["account"]["id"]
@@ -218,22 +234,46 @@ async def test_account_that_is_not_there_is_not_found(admin: Client) -> None:
 
 
 @pytest.fixture
-async def admins(server: Server) -> AsyncIterator[tuple[asyncpg.Connection, asyncpg.Connection]]:
-    """Two connections to a new database, whose instance the accounts `ada` and `bob` manage."""
+async def own_url(server: Server) -> AsyncIterator[str]:
+    """A new database, whose instance the accounts `ada` and `bob` manage."""
     assert server.settings.database_url is not None
     name = f"accounts_{uuid.uuid4().hex[:12]}"
     url = urlsplit(server.settings.database_url)._replace(path=f"/{name}").geturl()
     first = await asyncpg.connect(server.settings.database_url)
     await first.execute(f"create database {name}")
     await migrate.migrate(url)
-    pair = [await asyncpg.connect(url) for _ in range(2)]
+    conn = await asyncpg.connect(url)
     for account in ("ada", "bob"):
-        await access.create_account(pair[0], account, is_admin=True)
-    yield pair[0], pair[1]
+        await access.create_account(conn, account, is_admin=True)
+    await conn.close()
+    yield url
+    await first.execute(f"drop database {name} with (force)")
+    await first.close()
+
+
+@pytest.fixture
+async def admins(own_url: str) -> AsyncIterator[tuple[asyncpg.Connection, asyncpg.Connection]]:
+    """Two connections to it."""
+    pair = await asyncpg.connect(own_url), await asyncpg.connect(own_url)
+    yield pair
     for conn in pair:
         await conn.close()
-    await first.execute(f"drop database {name}")
-    await first.close()
+
+
+async def test_lost_token_is_replaced_for_who_manages_the_instance_now(
+    admins: tuple[asyncpg.Connection, asyncpg.Connection], own_url: str, tmp_path: Path
+) -> None:
+    await admins[0].execute("update account set disabled_at = now() where name = 'ada'")
+    await admins[0].execute("update account set name = 'robert' where name = 'bob'")
+    told = {"RUNSTONE_DATABASE_URL": own_url, "RUNSTONE_HOME": str(tmp_path)}
+
+    started = await asyncio.create_subprocess_exec(sys.executable, "-P", "-m", "db", env={**os.environ, **told})
+
+    assert await started.wait() == 0
+    token = (tmp_path / "token").read_text().split("_")[1]
+    owner = "select account.name from token join account on account.id = account_id where token.id = $1"
+    assert await admins[0].fetchval(owner, token) == "robert"
+    assert await admins[0].fetchval("select count(*) from account") == 2
 
 
 @pytest.mark.parametrize("end", ["is_admin = false", "disabled_at = now()"])

@@ -13,8 +13,9 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 from playwright.async_api import Browser, Page, expect
@@ -36,6 +37,13 @@ EXPLORER: Final = "graphiql-compare"
 GOALS: Final = {"train/loss": "MINIMIZE", "val/loss": "MINIMIZE", "val/accuracy": "MAXIMIZE", "accuracy": "MAXIMIZE"}
 DECLARE: Final = """
     mutation ($key: String!, $goal: Goal!) { setMetricGoal(input: { key: $key, goal: $goal }) { __typename } }
+"""
+VIEWER: Final = "{ viewer { id } }"
+PEOPLE: Final = """
+    mutation ($id: ID!) {
+      setAccount(input: { accountId: $id, name: "alice" }) { __typename }
+      createAccount(input: { name: "bob", projectName: "default" }) { ... on CreateAccountPayload { secret } }
+    }
 """
 RUNS: Final = "{ runs(first: 100) { nodes { id name experiment { id } } } }"
 
@@ -75,12 +83,13 @@ class Made:
             Picture("source", f"/r/{self.bob}/source", CHANGE, height=610),  # above the machine
             Picture("history", f"/r/{self.bob}/history", "run started"),
             Picture("settings", "/settings/tokens", "this page uses it"),
+            Picture("accounts", "/settings/accounts", "bob"),
         ]
 
 
-def start(server: Server, script: Path, *words: str) -> list[str]:
+def start(server: Server, token: str, script: Path, *words: str) -> list[str]:
     """The lines that a script prints."""
-    found = {"RUNSTONE_URL": server.url, "RUNSTONE_TOKEN": server.token}
+    found = {"RUNSTONE_URL": server.url, "RUNSTONE_TOKEN": token, "RUNSTONE_HOME": str(server.settings.home)}
     command = [sys.executable, script.name, *words]
     done = subprocess.run(
         command, cwd=script.parent, env={**os.environ, **found}, stdout=subprocess.PIPE, text=True, check=True
@@ -89,24 +98,32 @@ def start(server: Server, script: Path, *words: str) -> list[str]:
 
 
 def record(server: Server, folder: Path) -> Made:
-    """Make all runs, in a repository; before Bob's he changed something."""
+    """Make all runs, in a repository: Alice's, and one of Bob's, before which he changed something."""
     repository = Path(shutil.copytree(EXAMPLE, folder / "churn"))
     sweep = Path(shutil.copy(SWEEP, repository))
     git(repository, "init", "--quiet", "--initial-branch", "main")
     git(repository, "add", ".")
     git(repository, "commit", "--quiet", "--message", "Predict who leaves")
-    swept = start(server, sweep, str(folder / "models"))
-    start(server, repository / "alice.py")
-    with (repository / "bob.py").open("a") as source:
-        source.write(f"{CHANGE}\n")
-    start(server, repository / "bob.py")
     with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {server.token}"}, verify=False) as http:
+        ask = partial(data_of, http)
+        people = ask(PEOPLE, id=ask(VIEWER)["viewer"]["id"])
+        swept = start(server, server.token, sweep, str(folder / "models"))
+        start(server, server.token, repository / "alice.py")
+        with (repository / "bob.py").open("a") as source:
+            source.write(f"{CHANGE}\n")
+        start(server, people["createAccount"]["secret"], repository / "bob.py")
         for key, goal in GOALS.items():
-            http.post("/graphql", json={"query": DECLARE, "variables": {"key": key, "goal": goal}})
-        runs = http.post("/graphql", json={"query": RUNS}).json()["data"]["runs"]["nodes"]
+            ask(DECLARE, key=key, goal=goal)
+        runs = ask(RUNS)["runs"]["nodes"]
     ids = {run["name"]: run["id"] for run in runs}
     [experiment] = {run["experiment"]["id"] for run in runs if run["id"] in swept}
     return Made(ids["alice"], ids["bob"], experiment, tuple(swept))
+
+
+def data_of(http: httpx.Client, query: str, **variables: str) -> dict[str, Any]:
+    """What the operation answers."""
+    data: dict[str, Any] = http.post("/graphql", json={"query": query, "variables": variables}).json()["data"]
+    return data
 
 
 async def save(page: Page, path: Path) -> None:

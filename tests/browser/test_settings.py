@@ -189,6 +189,20 @@ async def test_account_is_found_disabled_and_let_in_again(managing: Dashboard, s
     await bob.close()
 
 
+async def test_account_is_renamed(managing: Dashboard, server: Server) -> None:
+    word = uuid.uuid4().hex[:8]
+    bob = Client(server, (await let_in(managing, f"bob {word}")).partition("=")[2], "default")
+    row = await find(managing, word)
+
+    await row.get_by_role("button", name=f"Rename bob {word}").click()
+    await row.get_by_label(f"New name of bob {word}").fill(f"robert {word}")
+    await row.get_by_role("button", name="Save").click()
+
+    await expect(row.get_by_role("rowheader")).to_contain_text(f"robert {word}")
+    assert (await bob.ask(WHO))["viewer"]["name"] == f"robert {word}"
+    await bob.close()
+
+
 async def test_replaced_tokens_leave_the_link_that_is_shown(managing: Dashboard, server: Server) -> None:
     name = f"bob {uuid.uuid4().hex[:8]}"
     lost = Client(server, (await let_in(managing, name)).partition("=")[2], "default")

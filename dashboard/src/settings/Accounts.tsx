@@ -44,7 +44,7 @@ export function Accounts() {
       <NewAccount projects={owned} onMade={give} />
       {access !== null && <AccessLink access={access} onDone={() => setAccess(null)} />}
       <section className={styles.section} aria-label="Accounts">
-        <input type="search" aria-label="Find accounts" placeholder="name" value={search} onChange={(event) => setSearch(event.target.value)} />
+        <input type="search" aria-label="Find accounts" placeholder="Find accounts" value={search} onChange={(event) => setSearch(event.target.value)} />
         <div className={lists.scroller} role="region" aria-label="Table of accounts" tabIndex={0}>
           <table className={lists.table}>
             <thead>
@@ -59,7 +59,7 @@ export function Accounts() {
             </thead>
             <tbody>
               {accounts.nodes.map((account) => (
-                <AccountRow key={account.id} account={account} isViewer={account.id === viewer.id} onChanged={refresh} onReplaced={give} />
+                <AccountRow key={account.id} account={account} isViewer={account.id === viewer.id} onReplaced={give} />
               ))}
             </tbody>
           </table>
@@ -142,20 +142,25 @@ function NewAccount({ projects, onMade }: NewAccountProps) {
 interface RowProps {
   account: Account;
   isViewer: boolean;
-  onChanged: () => void;
   onReplaced: (access: Access) => void;
 }
 
-function AccountRow({ account, isViewer, onChanged, onReplaced }: RowProps) {
+function AccountRow({ account, isViewer, onReplaced }: RowProps) {
   const [, set] = useMutation(SetAccountDocument);
   const [, replace] = useMutation(ReplaceTokensDocument);
   const [failure, setFailure] = useState<string | null>(null);
+  const [isNaming, setNaming] = useState(false);
   const { id: accountId, name, isAdmin, disabledAt, lastUsedAt } = account;
 
   async function change(wanted: Omit<SetAccountInput, "accountId">): Promise<void> {
-    const { data, error } = await set({ input: { accountId, ...wanted } });
+    // The head of the page says the viewer's name, and asks again.
+    const { data, error } = await set({ input: { accountId, ...wanted } }, { additionalTypenames: ["Viewer"] });
     setFailure(failureOf(error, data?.setAccount));
-    onChanged();
+  }
+  function rename(event: FormEvent<HTMLFormElement>): void {
+    event.preventDefault();
+    setNaming(false);
+    void change({ name: String(new FormData(event.currentTarget).get("name")) });
   }
   async function renew(): Promise<void> {
     const { data, error } = await replace({ input: { accountId } });
@@ -169,7 +174,16 @@ function AccountRow({ account, isViewer, onChanged, onReplaced }: RowProps) {
   return (
     <tr>
       <th scope="row">
-        {name} <span className="muted">{[isViewer && "you", isAdmin && "administrator"].filter(Boolean).join(", ")}</span>
+        {isNaming ? (
+          <form className={styles.form} onSubmit={rename}>
+            <input type="text" name="name" aria-label={`New name of ${name}`} defaultValue={name} required autoComplete="off" />
+            <button type="submit">Save</button>
+          </form>
+        ) : (
+          <>
+            {name} <span className="muted">{[isViewer && "you", isAdmin && "administrator"].filter(Boolean).join(", ")}</span>
+          </>
+        )}
       </th>
       <td>
         <Moment at={account.createdAt} />
@@ -186,6 +200,9 @@ function AccountRow({ account, isViewer, onChanged, onReplaced }: RowProps) {
         )}
       </td>
       <td>
+        <button type="button" className="plain" aria-label={`Rename ${name}`} onClick={() => setNaming(!isNaming)}>
+          Rename
+        </button>
         {disabledAt !== null ? (
           <button type="button" className="plain" aria-label={`Let in ${name}`} onClick={() => void change({ isDisabled: false })}>
             Let in
