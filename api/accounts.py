@@ -10,7 +10,7 @@ from api.auth import mutation
 from api.connections import After, Connection, First, page
 from api.context import Info
 from api.errors import Conflict, Forbidden, Invalid, NameTaken, NotFound, Unavailable
-from db import access, accounts, ids
+from db import access, accounts, ids, texts
 
 if TYPE_CHECKING:
     from api.projects import Project
@@ -103,6 +103,7 @@ class AccountQuery:
         after: After = None,
     ) -> Connection[ManagedAccount]:
         pool, scope = info.context.pool, info.context.scope
+        texts.searched(search, "search")
 
         async def fetch(start: list[Any] | None, limit: int) -> list[accounts.ManagedAccount]:
             return await accounts.page(pool, scope, search, after=start[0] if start else None, limit=limit)

@@ -1,7 +1,7 @@
 """Experiments: named collections of runs in a project."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from uuid import UUID
 
 import strawberry
@@ -13,16 +13,13 @@ from api.context import Info, found
 from api.errors import Forbidden, Invalid, NotFound, Unavailable
 from api.nodes import Node
 from api.projects import Project
-from db import errors, experiments, ids, projects, runs
+from db import errors, experiments, ids, projects, runs, texts
 from db.access import Action
 from db.attempts import RunStatus
 from db.experiments import ExperimentOrder
 
 if TYPE_CHECKING:
     from api.runs import Run
-
-
-SEARCH_CHARACTERS_MAX: Final = 250
 
 
 @strawberry.type(description="How many runs are in a state.")
@@ -108,10 +105,7 @@ async def experiment_page(
 ) -> Connection[Experiment]:
     """The experiments of one project, or of all that the viewer sees. Raises `Invalid`."""
     context = info.context
-    if len(search) > SEARCH_CHARACTERS_MAX:
-        raise errors.Invalid(
-            f"search has {len(search)} characters", path="search", limit=f"{SEARCH_CHARACTERS_MAX} characters"
-        )
+    texts.searched(search, "search")
 
     async def count() -> int:
         return await experiments.count(context.pool, context.scope, project_id, search)

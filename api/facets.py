@@ -86,7 +86,7 @@ class FacetQuery:
         of = await facets.sample(context.pool, context.scope, selection)
         wanted = frozenset(Kind if kinds is None else kinds)
         texts.storable(prefix, "prefix")
-        texts.storable(search, "search")
+        texts.searched(search, "search")
         shown: list[facets.Key] = []
         counting = _Counting(info, selection, of, shown)
 

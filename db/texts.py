@@ -48,6 +48,14 @@ def name(text: str, path: str) -> str:
     return text
 
 
+def searched(text: str, path: str) -> str:
+    """`text` when a name may have it in it: at most 250 characters. Raises `Invalid`."""
+    storable(text, path)
+    if len(text) > NAME_CHARACTERS_MAX:
+        raise Invalid(f"{path} has {len(text)} characters", path=path, limit=f"{NAME_CHARACTERS_MAX} characters")
+    return text
+
+
 def value(text: str, path: str, bytes_max: int = VALUE_BYTES_MAX) -> str:
     """`text` when it can be stored as a value: any text without NUL, at most `bytes_max` bytes. Raises `Invalid`."""
     storable(text, path)

@@ -216,6 +216,13 @@ async def test_an_account_that_cannot_be_is_refused(admin: Client, given: dict[s
     assert (refused["code"], refused["path"]) == ("VALIDATION", path)
 
 
+@pytest.mark.parametrize("search", ["\0", "x" * 251])
+async def test_search_that_no_name_has_in_it_is_refused(admin: Client, search: str) -> None:
+    for listed in (ACCOUNTS, "query ($search: String!) { experiments(search: $search) { totalCount } }"):
+        refused = await admin.refused(listed, search=search)
+        assert (refused["extensions"]["code"], refused["extensions"]["path"]) == ("VALIDATION", "search")
+
+
 async def test_what_is_refused_leaves_no_account(admin: Client) -> None:
     name = f"carol {new_id()}"
     assert (await create(admin, name=name, projectId=new_id()))["code"] == "NOT_FOUND"
