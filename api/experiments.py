@@ -13,7 +13,7 @@ from api.context import Info, found
 from api.errors import Forbidden, Invalid, NotFound, Unavailable
 from api.nodes import Node
 from api.projects import Project
-from db import errors, experiments, ids, projects, runs
+from db import errors, experiments, ids, projects, runs, texts
 from db.access import Action
 from db.attempts import RunStatus
 from db.experiments import ExperimentOrder
@@ -112,6 +112,7 @@ async def experiment_page(
         raise errors.Invalid(
             f"search has {len(search)} characters", path="search", limit=f"{SEARCH_CHARACTERS_MAX} characters"
         )
+    texts.storable(search, "search")
 
     async def count() -> int:
         return await experiments.count(context.pool, context.scope, project_id, search)
@@ -167,7 +168,7 @@ class ExperimentQuery:
         first: First = 50,
         after: After = None,
     ) -> Connection[Experiment]:
-        of_project = ids.parse(project_id, "projectId") if project_id else None
+        of_project = ids.given(project_id, "projectId")
         return await experiment_page(info, of_project, first, after, search or "", order_by)
 
     @strawberry.field(
@@ -188,7 +189,7 @@ class ExperimentQuery:
         elif project_id is None or name is None:
             raise errors.Invalid("neither an id nor a project and a name are given", path="id", hint="give one of them")
         elif of_project := ids.find(project_id):
-            row = await experiments.by_name(context.pool, context.scope, of_project, name)
+            row = await experiments.by_name(context.pool, context.scope, of_project, texts.storable(name, "name"))
         return Experiment.from_row(row) if row else None
 
 
@@ -219,10 +220,11 @@ class ExperimentMutation:
         self, info: Info, input: Annotated[CreateExperimentInput, strawberry.argument(description="The experiment.")]
     ) -> CreateExperimentResult:
         context = info.context
-        project_id = ids.parse(input.project_id, "input.projectId") if input.project_id else None
+        project_id = ids.given(input.project_id, "input.projectId")
+        name = texts.storable(input.project_name, "input.projectName")
         projects.checked_description(input.description)
         async with context.pool.acquire() as conn:
-            project = await projects.get(conn, context.scope, Action.START, id=project_id, name=input.project_name)
+            project = await projects.get(conn, context.scope, Action.START, id=project_id, name=name)
             row, created = await experiments.ensure(
                 conn, context.scope.account_id, project.id, input.name, input.description
             )
