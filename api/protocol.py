@@ -83,7 +83,7 @@ class Protocol(HttpToolsProtocol):
             self._parse(data)
 
     def _parse(self, data: bytes) -> None:
-        """Parse; what does not get whole is refused, because the parser keeps it, in time that grows with its square."""
+        """Parse; what does not get whole is refused: the parser keeps it, in time that grows with its square."""
         self._unread_bytes += len(data)
         super().data_received(data)
         if self._unread_bytes <= UNREAD_BYTES_MAX or self.transport.is_closing():
