@@ -199,8 +199,8 @@ class AccountMutation:
             input.name,
             is_admin=input.is_admin,
             days=input.days,
-            project_id=ids.parse(input.project_id, "input.projectId") if input.project_id else None,
-            project=input.project_name,
+            project_id=ids.given(input.project_id, "input.projectId"),
+            project=None if input.project_name is None else texts.storable(input.project_name, "input.projectName"),
             role=input.role,
         )
         return CreateAccountPayload(account=ManagedAccount.from_row(row), secret=secret, link=_link(info, secret))

@@ -95,7 +95,8 @@ def mutation(description: str, *, is_event: bool = True) -> Callable[[Callable[P
                 failure = errors.known(error)
                 if failure is None:
                     raise
-                return to_user_error(failure, context.request_id)
+                # Without where it was raised, which holds the request and refers to the failure.
+                return to_user_error(failure.with_traceback(None), context.request_id)
             finally:
                 if is_event:
                     context.deps.live.hub.changed()

@@ -18,6 +18,7 @@ from db.errors import Code, RunstoneError
 DISCARDED_TIMES: Final = 8  # a body so many times too large is cut off unread
 BODY_GRACE_S: Final = 10.0  # a body may take this long,
 BODY_BYTES_PER_S: Final = 2_048  # and a second more for each so many bytes: a slow line is fine, a stalled one is not
+UTF_8: Final = frozenset({"charset=utf-8", 'charset="utf-8"'})
 
 
 class BadRequest(RunstoneError):
@@ -70,12 +71,17 @@ async def read(headers: dict[bytes, bytes], receive: Receive, bytes_max: int, ta
             f"the body has the encoding {packing.decode('latin-1')!r}", hint="send it plain or as gzip"
         )
     packed = await _received(receive, bytes_max, take)
-    return packed if packing == b"identity" else _unpacked(packed, bytes_max)
+    if packing == b"identity":
+        return packed
+    body = _unpacked(packed, bytes_max)
+    take(max(0, len(body) - len(packed)))
+    return body
 
 
 def _require_json(header: str) -> None:
-    media_type, _, parameters = header.partition(";")
-    if media_type.strip().lower() != "application/json" or "charset" in parameters.lower().replace("charset=utf-8", ""):
+    media_type, *parameters = (part.strip().lower() for part in header.split(";"))
+    charsets = [parameter for parameter in parameters if parameter.startswith("charset")]
+    if media_type != "application/json" or not UTF_8.issuperset(charsets):
         raise UnsupportedMediaType("the body must be JSON", hint="send Content-Type: application/json in UTF-8")
 
 
@@ -113,7 +119,9 @@ def _unpacked(packed: bytes, bytes_max: int) -> bytes:
     if len(body) > bytes_max:
         raise _too_large(bytes_max)
     if not unpack.eof:
-        raise BadRequest("the gzip body ends too early")
+        raise BadRequest("the gzip body ends too early", hint="send it whole")
+    if unpack.unused_data:
+        raise BadRequest("the gzip body has more behind its end", hint="send it as one member, and nothing else")
     return body
 
 

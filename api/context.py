@@ -182,10 +182,6 @@ class Context:
             self._loaders = Loaders(self.pool, self.scope)
         return self._loaders
 
-    def forget(self) -> None:
-        """Let go of what was loaded: the executor refers to itself, so the context stays until garbage is collected."""
-        self._loaders = None
-
     def become(self, scope: Scope) -> None:
         """See with this scope in the rest of the request."""
         self.scope = scope

@@ -192,7 +192,16 @@ def shown(errors_found: list[GraphQLError], request_id: str) -> list[Answer]:
         if error.locations is not None:
             answer["locations"] = [location.formatted for location in error.locations]
         answers.append(answer)
+    for error in errors_found:
+        _forget_frames(error)
     return answers
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Let go of where it was raised, which holds the request: they refer to each other until garbage is collected."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.original_error if isinstance(error, GraphQLError) else error.__cause__ or error.__context__
 
 
 def _answer(error: GraphQLError, request_id: str) -> Answer:

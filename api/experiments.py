@@ -161,7 +161,7 @@ class ExperimentQuery:
         first: First = 50,
         after: After = None,
     ) -> Connection[Experiment]:
-        of_project = ids.parse(project_id, "projectId") if project_id else None
+        of_project = ids.given(project_id, "projectId")
         return await experiment_page(info, of_project, first, after, search or "", order_by)
 
     @strawberry.field(
@@ -182,7 +182,7 @@ class ExperimentQuery:
         elif project_id is None or name is None:
             raise errors.Invalid("neither an id nor a project and a name are given", path="id", hint="give one of them")
         elif of_project := ids.find(project_id):
-            row = await experiments.by_name(context.pool, context.scope, of_project, name)
+            row = await experiments.by_name(context.pool, context.scope, of_project, texts.storable(name, "name"))
         return Experiment.from_row(row) if row else None
 
 
@@ -213,10 +213,11 @@ class ExperimentMutation:
         self, info: Info, input: Annotated[CreateExperimentInput, strawberry.argument(description="The experiment.")]
     ) -> CreateExperimentResult:
         context = info.context
-        project_id = ids.parse(input.project_id, "input.projectId") if input.project_id else None
+        project_id = ids.given(input.project_id, "input.projectId")
+        name = texts.storable(input.project_name, "input.projectName")
         projects.checked_description(input.description)
         async with context.pool.acquire() as conn:
-            project = await projects.get(conn, context.scope, Action.START, id=project_id, name=input.project_name)
+            project = await projects.get(conn, context.scope, Action.START, id=project_id, name=name)
             row, created = await experiments.ensure(
                 conn, context.scope.account_id, project.id, input.name, input.description
             )

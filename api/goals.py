@@ -10,7 +10,7 @@ from api.accounts import Account, account
 from api.auth import mutation
 from api.context import Info
 from api.errors import Forbidden, Invalid, NotFound, Unavailable
-from db import goals, ids
+from db import goals, ids, texts
 from db.goals import Goal
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ async def goals_of(info: Info, project_id: UUID) -> list[MetricGoal]:
 
 
 async def changes_of(info: Info, project_id: UUID, key: str | None) -> list[MetricGoalChange]:
-    """What was changed about them, the newest first."""
-    rows = await goals.history(info.context.pool, info.context.scope, project_id, key, limit=CHANGES_MAX)
+    """What was changed about them, the newest first. Raises `Invalid`."""
+    of_key = None if key is None else texts.storable(key, "key")
+    rows = await goals.history(info.context.pool, info.context.scope, project_id, of_key, limit=CHANGES_MAX)
     return [
         MetricGoalChange(
             key=row.key,
@@ -99,8 +100,9 @@ class GoalMutation:
         from api.projects import Project
 
         context = info.context
-        project_id = ids.parse(input.project_id, "input.projectId") if input.project_id else None
+        project_id = ids.given(input.project_id, "input.projectId")
+        project = texts.storable(input.project_name, "input.projectName")
         row = await goals.set(
-            context.pool, context.scope, input.key, input.goal, project_id=project_id, project=input.project_name
+            context.pool, context.scope, input.key, input.goal, project_id=project_id, project=project
         )
         return SetMetricGoalPayload(project=Project.from_row(row))

@@ -15,6 +15,11 @@ from settings import LOOPBACK, Settings
 HEADERS_MAX: Final = 100
 HEADER_BYTES_MAX: Final = 32 * 1024
 HOSTS_KEPT: Final = 100
+ONCE: Final = (
+    b"authorization",
+    b"content-type",
+    b"content-encoding",
+)  # two mean one thing to us and perhaps another to a proxy
 
 SAFE: Final = [  # the server adds them to each answer
     ("x-content-type-options", "nosniff"),
@@ -39,7 +44,7 @@ class Guard:
 
 
 class Rules:
-    """A Host that is ours, since others come from pages that rebound their name, and not too many headers."""
+    """A Host that is ours, since others come from pages that rebound their name; headers not too many, nor twice."""
 
     def __init__(self, settings: Settings) -> None:
         public = urlsplit(settings.url).hostname
@@ -56,6 +61,9 @@ class Rules:
         if len(hosts) != 1 or not self._serves(hosts[0].decode("latin-1")):
             text = "this server does not answer to that Host; set RUNSTONE_PUBLIC_URL or RUNSTONE_ALLOWED_HOSTS"
             return PlainTextResponse(text, 400)
+        names = [name for name, _ in headers]
+        if any(names.count(name) > 1 for name in ONCE):
+            return PlainTextResponse("Authorization, Content-Type and Content-Encoding may come once each", 400)
         return None
 
     def _is_served(self, host: str) -> bool:

@@ -240,10 +240,7 @@ class GraphQLEndpoint:
             hide_suggestions=not self._deps.settings.introspection,
             executor_class=ListExecutor,
         )
-        try:
-            result = await running if isinstance(running, Awaitable) else running
-        finally:
-            context.forget()
+        result = await running if isinstance(running, Awaitable) else running
         assert isinstance(result, ExecutionResult)
         return _answer(result.data, result.errors or [], context.request_id)
 

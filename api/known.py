@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from types import NoneType, SimpleNamespace
 from typing import Any, Final, TypeAlias, cast
+from weakref import WeakMethod
 
 from graphql import (
     DocumentNode,
@@ -35,6 +36,7 @@ from graphql import (
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLResolveInfo,
+    GraphQLResolveInfoHelpers,
     GraphQLScalarType,
     GraphQLSchema,
     GraphQLString,
@@ -199,7 +201,17 @@ class Lists:
 
 
 class ListExecutor(IncrementalExecutor):
-    """graphql-core's executor, but for lists, which it would walk item by item and field by field."""
+    """graphql-core's executor, but for lists, which it would walk item by item and field by field.
+
+    And it does not refer to itself: else a request, with all that it holds, would stay until garbage is collected.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        gather, track = (WeakMethod(method) for method in self.async_helpers)
+        self.async_helpers = GraphQLResolveInfoHelpers(
+            gather=lambda values: _living(gather)(values), track=lambda values: _living(track)(values)
+        )
 
     def complete_list_value(
         self,
@@ -236,6 +248,13 @@ class ListExecutor(IncrementalExecutor):
             return await answer
         except Exception:  # noqa: BLE001 - whatever a call raises, the ordinary way raises again, where it belongs
             return await _awaited(ordinarily())
+
+
+def _living(method: WeakMethod[Callable[..., Any]]) -> Callable[..., Any]:
+    """The method, whose object is there as long as anyone can call it."""
+    living = method()
+    assert living is not None
+    return living
 
 
 class _Compiler:

@@ -12,6 +12,12 @@ SHUTDOWN_S: Final = 3.0  # the same when the server stops
 class SocketProtocol(WebSocketsSansIOProtocol):
     """A socket whose end has an end."""
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:  # it was no handshake at all
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
     async def send(self, message: Any) -> None:
         if message["type"] == "websocket.close" or message.get("is_last"):
             self.writable.set()

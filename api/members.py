@@ -10,7 +10,7 @@ from api.accounts import Account, account
 from api.auth import mutation
 from api.context import Info
 from api.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
-from db import ids, members
+from db import ids, members, texts
 from db.access import Role
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class MemberMutation:
         from api.projects import Project
 
         context, project_id = info.context, ids.parse(input.project_id, "input.projectId")
-        row = await members.set(context.pool, context.scope, project_id, input.account, input.role)
+        account = texts.storable(input.account, "input.account")
+        row = await members.set(context.pool, context.scope, project_id, account, input.role)
         return SetMemberPayload(project=Project.from_row(row))
 
     @mutation("Take an account out of a project; owners may. The last owner stays.", is_event=False)

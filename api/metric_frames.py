@@ -347,7 +347,7 @@ def _check(metrics: Sequence[str], buckets: int, max_series: int) -> list[str]:
     for path, given, least, most, what in bounds:
         if not least <= given <= most:
             raise Invalid(f"there are {given} {what}", path=path, limit=f"{least:,} to {most:,} {what}")
-    return list(dict.fromkeys(texts.storable(key, f"metrics[{place}]") for place, key in enumerate(metrics)))
+    return list(dict.fromkeys(texts.all_storable(metrics, "metrics")))
 
 
 Metrics: TypeAlias = Annotated[list[str], strawberry.argument(description="The metrics, 1 to 50: a frame for each.")]

@@ -14,7 +14,7 @@ from api.context import Info
 from api.errors import Forbidden, NotFound, RunSealed, SeqConflict, Unavailable
 from api.errors import Invalid as InvalidError
 from api.scalars import Int64, MetricValue
-from db import ids, metrics, summaries
+from db import ids, metrics, summaries, texts
 from db.errors import Invalid
 from db.metrics import Columns, Point
 from db.summaries import Summary
@@ -44,8 +44,9 @@ class Metric:
 
 
 async def metric_page(info: Info, run_id: UUID, prefix: str, first: int, after: str | None) -> Connection[Metric]:
-    """The metrics of a run, by key."""
+    """The metrics of a run, by key. Raises `Invalid`."""
     context = info.context
+    texts.storable(prefix, "prefix")
 
     async def fetch(start: list[Any] | None, limit: int) -> list[Summary]:
         key = start[0] if start else None

@@ -11,7 +11,7 @@ from api.connections import Connection, page
 from api.context import Info
 from api.errors import Forbidden, Invalid, NotFound, ParamConflict, RunSealed, Unavailable
 from api.scalars import ParamValue
-from db import ids, params, runs
+from db import ids, params, runs, texts
 from db.access import Action
 
 
@@ -43,8 +43,9 @@ def given(inputs: Sequence[ParamInput]) -> list[params.Given]:
 
 
 async def param_page(info: Info, run_id: UUID, prefix: str, first: int, after: str | None) -> Connection[Param]:
-    """The params of a run, by key."""
+    """The params of a run, by key. Raises `Invalid`."""
     context = info.context
+    texts.storable(prefix, "prefix")
 
     async def fetch(start: list[Any] | None, limit: int) -> list[params.Param]:
         key = start[0] if start else None

@@ -12,7 +12,7 @@ from api.connections import opened, signed, signing_key
 from api.context import Info
 from api.live import Step, Texts
 from api.scalars import Cursor
-from db import ids, points, runs
+from db import ids, points, runs, texts
 from db.errors import Invalid, NotFound
 from db.points import NOTHING, Part, Position, Read, Reader
 from db.pool import Pool
@@ -179,6 +179,7 @@ class PointSubscription:
     ) -> AsyncGenerator[FreshPoints, None]:
         if not 1 <= len(keys) <= KEYS_MAX:
             raise Invalid(f"keys has {len(keys)} entries", path="keys", limit=f"1 to {KEYS_MAX} metrics")
+        texts.all_storable(keys, "keys")
         asked = await _visible(info, run_ids)
         position = await _start(info, asked, after, from_start)
         points.check_size(position)

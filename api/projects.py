@@ -11,7 +11,7 @@ from api.connections import After, Connection, First, page
 from api.context import Info, found
 from api.errors import Forbidden, Invalid, NameTaken, Unavailable
 from api.nodes import Node
-from db import access, projects
+from db import access, projects, texts
 
 if TYPE_CHECKING:
     from api.experiments import Experiment
@@ -111,7 +111,7 @@ class ProjectQuery:
     ) -> Project | None:
         context = info.context
         if id is None:
-            row = await projects.by_name(context.pool, context.scope, name or "")
+            row = await projects.by_name(context.pool, context.scope, texts.storable(name or "", "name"))
         else:
             row = await found(context.loaders.project, id)
         return Project.from_row(row) if row else None

@@ -12,6 +12,12 @@ from api.http import Answer
 REQUEST_HEAD_TIMEOUT_S: Final = 10.0
 LAST_CALL_S: Final = 1.0
 REST_S: Final = 1.0  # that the body of an express request may take
+UNREAD_BYTES_MAX: Final = 128 * 1024  # of a head that does not end, or of what is between the parts of a body
+ENDLESS: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
+    b"the head of the request is larger than %d bytes" % UNREAD_BYTES_MAX
+)
+BODIES: Final = frozenset({b"content-length", b"transfer-encoding"})  # the headers that announce one
 
 
 class WholeAnswer:
@@ -44,7 +50,8 @@ class WholeAnswer:
 
 
 class Protocol(HttpToolsProtocol):
-    """Closes a connection whose request line and headers do not arrive in time; takes only targets that are paths.
+    """Closes a connection whose request line and headers do not arrive in time, or do not end; takes only targets that
+    are paths, and upgrades only to WebSocket.
 
     What comes while no request is open, and is one that `Express` knows, goes the express way; nothing else is then
     read from the connection until it is answered.
@@ -52,6 +59,7 @@ class Protocol(HttpToolsProtocol):
 
     _head_timer: asyncio.TimerHandle | None = None
     _is_between = True  # requests: the next byte begins one
+    _unread_bytes = 0  # that came since a head or a part of a body was whole
     _opening = b""  # what came first of the request that is being parsed
     _part = b""  # of an express request
     _rest_timer: asyncio.TimerHandle | None = None
@@ -72,7 +80,17 @@ class Protocol(HttpToolsProtocol):
             return
         data = self._whole(data)
         if not self._is_express(data):
-            super().data_received(data)
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        """Parse; what does not get whole is refused: the parser keeps it, in time that grows with its square."""
+        self._unread_bytes += len(data)
+        super().data_received(data)
+        if self._unread_bytes <= UNREAD_BYTES_MAX or self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(ENDLESS)
+        self.transport.close()
 
     def _is_express(self, data: bytes) -> bool:
         """Whether `data` is a request that goes the express way, or the beginning of one."""
@@ -138,7 +156,7 @@ class Protocol(HttpToolsProtocol):
     def _leave_way(self) -> None:
         """The ordinary way has patience with slow lines, and an end to it."""
         self._opening = b""
-        super().data_received(self._whole(b""))
+        self._parse(self._whole(b""))
 
     def _keep_alive(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
@@ -168,8 +186,14 @@ class Protocol(HttpToolsProtocol):
             raise ValueError("the target is not a path")  # the parser answers 400
         super().on_url(url)
 
+    def _should_upgrade(self) -> bool:
+        return self.parser.get_method() == b"GET" and super()._should_upgrade()
+
     def on_headers_complete(self) -> None:
         self._forget_head()
+        self._unread_bytes = 0
+        if self.parser.should_upgrade() and any(name in BODIES for name, _ in self.headers):
+            raise ValueError("the parser takes the body of an upgrade for another request")  # and answers 400
         super().on_headers_complete()
         if self._opening:
             if self._express is not None and self.parser.get_http_version() == "1.1":
@@ -177,9 +201,16 @@ class Protocol(HttpToolsProtocol):
             self._opening = b""
         if self.cycle is not None:
             self.cycle.transport = cast(asyncio.Transport, WholeAnswer(self.transport))
+        if not self.parser.should_upgrade():
+            self.headers = []  # those behind the body say nothing about the request, least of all who asks
+
+    def on_body(self, body: bytes) -> None:
+        self._unread_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._is_between = True
+        self._unread_bytes = 0
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

@@ -289,12 +289,17 @@ class CreateRunInput:
     def checked(self) -> runs.Start:
         """What is asked, in the database's words. Raises `Invalid`."""
         run_id = ids.parse(self.id, "input.id")
+        parent_id = ids.given(self.parent_id, "input.parentId")
+        if parent_id == run_id:
+            raise errors.Invalid(
+                "a run cannot be above itself", path="input.parentId", hint="name another run, or none"
+            )
         return runs.Start(
             id=run_id,
-            project=self.project,
+            project=texts.storable(self.project, "input.project"),
             experiment=texts.name(self.experiment, "input.experiment"),
             name=names.of_run(run_id) if self.name is None else texts.name(self.name, "input.name"),
-            parent_id=ids.parse(self.parent_id, "input.parentId") if self.parent_id else None,
+            parent_id=parent_id,
             started_at=times.checked(self.started_at, "input.startedAt"),
             params=params.checked(given_params(self.params)),
             tags=tags.checked(given_tags(self.tags)),

@@ -69,8 +69,8 @@ class SavedViewQuery:
         after: After = None,
     ) -> Connection[SavedView]:
         context = info.context
-        of_project = ids.parse(project_id, "projectId") if project_id else None
-        of_experiment = ids.parse(experiment_id, "experimentId") if experiment_id else None
+        of_project = ids.given(project_id, "projectId")
+        of_experiment = ids.given(experiment_id, "experimentId")
 
         async def fetch(start: list[Any] | None, limit: int) -> list[saved_views.SavedView]:
             position = (datetime.fromisoformat(start[0]), UUID(start[1])) if start else None
@@ -140,8 +140,8 @@ class SavedViewMutation:
             context.scope,
             input.name,
             input.search,
-            project_id=ids.parse(input.project_id, "input.projectId") if input.project_id else None,
-            experiment_id=ids.parse(input.experiment_id, "input.experimentId") if input.experiment_id else None,
+            project_id=ids.given(input.project_id, "input.projectId"),
+            experiment_id=ids.given(input.experiment_id, "input.experimentId"),
         )
         return SaveViewPayload(view=SavedView.from_row(row))
 

@@ -38,11 +38,11 @@ class RunSelection:
     def checked(self) -> Selection:
         """The selection in the database's words. Raises `Invalid`."""
         return Selection(
-            project_id=ids.parse(self.project_id, "select.projectId") if self.project_id else None,
+            project_id=ids.given(self.project_id, "select.projectId"),
             experiment_ids=_ids(self.experiment_ids, "select.experimentIds"),
             run_ids=_ids(self.run_ids, "select.runIds"),
             statuses=self.statuses,
-            ancestor_id=ids.parse(self.ancestor_id, "select.ancestorId") if self.ancestor_id else None,
+            ancestor_id=ids.given(self.ancestor_id, "select.ancestorId"),
             condition=self._condition(),
         )
 

@@ -13,7 +13,7 @@ from api.context import Info
 from api.points import encode as encode_position
 from api.scalars import Cursor, Int64
 from api.selections import RunSelection, selected
-from db import points, series
+from db import points, series, texts
 from db.points import Position
 from db.pool import Conn
 from db.series import Curve, XAxis
@@ -99,8 +99,9 @@ async def series_of(
     max_points: int | None,
     encoding: ColumnEncoding,
 ) -> list[Series]:
-    """The series that the runs have of these keys."""
+    """The series that the runs have of these keys. Raises `Invalid`."""
     context = info.context
+    texts.all_storable(keys, "keys")
     read = partial(
         series.read,
         x=x,

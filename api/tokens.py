@@ -93,7 +93,7 @@ class TokenMutation:
         self, info: Info, input: Annotated[CreateTokenInput, strawberry.argument(description="The token.")]
     ) -> CreateTokenResult:
         context = info.context
-        project_id = ids.parse(input.project_id, "input.projectId") if input.project_id else None
+        project_id = ids.given(input.project_id, "input.projectId")
         row, secret = await tokens.create(
             context.pool, context.scope, input.name, project_id=project_id, role=input.role, days=input.days
         )

@@ -29,7 +29,7 @@ async def open_committer(
     group_max: int = 500,
     group_bytes_max: int = 8 * 1024 * 1024,
 ) -> AsyncIterator["Committer"]:
-    """A committer with a connection of its own; what waits when the block ends is stored before it ends."""
+    """A committer with a connection of its own; what is waited for when the block ends is stored before it ends."""
     bounds = Bounds(GATHER_S, statement_timeout_s + 5, waiting_max, waiting_bytes_max, group_max, group_bytes_max)
     async with open_pool(
         url, size_max=1, statement_timeout_s=statement_timeout_s, name="ingest", plans=FEW_ROWS_PLANS

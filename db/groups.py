@@ -20,6 +20,7 @@ from db.pool import Connection, Pool
 
 QUIET_TURNS = 2  # of the loop without anything new: nobody else is ready
 PAUSE_S = 0.2  # before asking a database again that did not answer
+LEAVE_S = 0.3  # for what nobody waits for any more, when the block ends
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +56,13 @@ class _Waiting(Generic[Ask, Answer]):
 async def open_groups(
     pool: Pool, do: Do[Ask, Answer], bounds: Bounds, *, what: str
 ) -> AsyncIterator["Groups[Ask, Answer]"]:
-    """Groups with a connection of their own; what waits when the block ends is done before it ends."""
+    """Groups with a connection of their own; what somebody waits for when the block ends is done before it ends."""
     groups = Groups(pool, do, bounds, what)
     task = asyncio.create_task(groups._run())
     try:
         yield groups
     finally:
-        groups._close()
-        async with asyncio.timeout(bounds.timeout_s):
-            await task
+        await groups._close(task)
 
 
 class Groups(Generic[Ask, Answer]):
@@ -110,10 +109,14 @@ class Groups(Generic[Ask, Answer]):
         next_s = min((each.until_s for each in patient if each.until_s > now_s), default=None)
         self._patience = None if next_s is None else loop.call_at(next_s, self._tell_late)
 
-    def _close(self) -> None:
-        """Take no more; `_run` ends when nothing waits."""
+    async def _close(self, running: asyncio.Task[None]) -> None:
+        """Take no more, and let `_run` end; what nobody waits for is broken off, since a lock may hold it up."""
         self._closed = True
         self._wake.set()
+        is_awaited = any(not waiting.answer.done() for waiting in (*self._group, *self._waiting))
+        await asyncio.wait([running], timeout=self._bounds.timeout_s if is_awaited else LEAVE_S)
+        running.cancel()
+        await asyncio.wait([running], timeout=LEAVE_S)
 
     async def _run(self) -> None:
         """Hold one connection and do group after group; after a fault tell who waits, and go on."""

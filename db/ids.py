@@ -3,11 +3,14 @@
 import functools
 import secrets
 import time
+from typing import Final
 from uuid import UUID
 
 from asyncpg.pgproto import pgproto
 
 from db.errors import Invalid
+
+ID_CHARACTERS: Final = 36
 
 
 def new() -> UUID:
@@ -26,9 +29,18 @@ def parse(text: str, path: str) -> UUID:
     return found
 
 
-@functools.lru_cache(10_000)  # who logs sends the same two ids again and again
+def given(text: str | None, path: str) -> UUID | None:
+    """The id in `text`; None when there is no text. Raises `Invalid` that names `path`."""
+    return None if text is None else parse(text, path)
+
+
 def find(text: str) -> UUID | None:
     """The id in `text`, or None when it cannot name anything."""
+    return _find(text) if len(text) == ID_CHARACTERS else None  # what is longer is not worth being kept
+
+
+@functools.lru_cache(10_000)  # who logs sends the same two ids again and again
+def _find(text: str) -> UUID | None:
     try:
         found: UUID = pgproto.UUID(text)  # as in rows: ten times as fast to write and store
     except ValueError:

@@ -4,6 +4,7 @@ Text is stored exactly as given or refused; it is never changed.
 """
 
 import unicodedata
+from collections.abc import Sequence
 from typing import Final
 
 from db.errors import Invalid
@@ -77,3 +78,8 @@ def storable(text: str, path: str) -> str:
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise Invalid(f"{path} holds half of a surrogate pair", path=path, hint="send whole characters")
     return text
+
+
+def all_storable(given: Sequence[str], path: str) -> list[str]:
+    """The texts when Postgres can hold each of them. Raises `Invalid` that names the one it cannot."""
+    return [storable(text, f"{path}[{place}]") for place, text in enumerate(given)]

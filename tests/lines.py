@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +34,13 @@ class Line:
             status, *lines = head.strip().split("\r\n")
             headers = dict(line.lower().split(": ", 1) for line in lines)
             return int(status.split()[1]), headers, await self._reader.readexactly(int(headers["content-length"]))
+
+    async def rest(self) -> bytes:
+        """What comes before the server closes, which it must do soon; nothing where it broke off."""
+        async with asyncio.timeout(8):
+            with suppress(ConnectionResetError):
+                return await self._reader.read()
+        return b""
 
     async def is_closed(self) -> bool:
         """Whether the server has closed, within the time."""

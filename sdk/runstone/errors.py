@@ -54,6 +54,10 @@ class BadRequest(RunstoneError):
     code = "BAD_REQUEST"
 
 
+class NotRunstone(BadRequest):
+    """What answered is not a Runstone server, but another program, or a page of a proxy or of a login in between."""
+
+
 class StopRequested(RunstoneError):
     """Somebody asked for the run to stop; raised by `run.stop_if_requested()` only. `reason` is theirs, if given."""
 
@@ -258,8 +262,6 @@ BY_CODE: Mapping[str, type[RunstoneError]] = {
 
 BY_HTTP_STATUS: Mapping[int, type[RunstoneError]] = {
     401: Unauthenticated,
-    403: Forbidden,
-    404: NotFound,
     408: TimedOut,
     413: PayloadTooLarge,
     429: RateLimited,
@@ -272,28 +274,34 @@ BY_HTTP_STATUS: Mapping[int, type[RunstoneError]] = {
 
 def from_user_error(answer: Mapping[str, Any]) -> RunstoneError:
     """The exception for a failure that a mutation answered."""
-    kind = BY_TYPENAME.get(answer["__typename"]) or BY_CODE.get(answer.get("code", ""), RunstoneError)
-    return _filled(kind, answer.get("message") or "the server refused this", answer)
+    kind = BY_TYPENAME.get(answer["__typename"]) or BY_CODE.get(_text(answer.get("code")) or "", RunstoneError)
+    return _filled(kind, _text(answer.get("message")) or "the server refused this", answer)
 
 
 def from_request_error(answer: Mapping[str, Any], http_status: int) -> RunstoneError:
     """The exception for an entry of `errors`, where the request as a whole failed."""
-    extensions = answer.get("extensions") or {}
-    kind = BY_CODE.get(extensions.get("code", "")) or BY_HTTP_STATUS.get(http_status, BadRequest)
-    return _filled(kind, answer.get("message") or "the server refused the request", extensions)
+    extensions = answer.get("extensions")
+    fields = extensions if isinstance(extensions, Mapping) else {}
+    code = _text(fields.get("code"))
+    kind = BY_CODE.get(code or "") or BY_HTTP_STATUS.get(http_status, BadRequest if code else NotRunstone)
+    return _filled(kind, _text(answer.get("message")) or "the server refused the request", fields)
 
 
 def _filled(kind: type[RunstoneError], message: str, fields: Mapping[str, Any]) -> RunstoneError:
-    path = fields.get("path")
     error = kind(
         message,
-        path=path if isinstance(path, str) else None,
-        limit=fields.get("limit"),
-        hint=fields.get("hint"),
-        request_id=fields.get("requestId"),
+        path=_text(fields.get("path")),
+        limit=_text(fields.get("limit")),
+        hint=_text(fields.get("hint")),
+        request_id=_text(fields.get("requestId")),
     )
     error.retryable = bool(fields.get("retryable", kind.retryable))
     for name, attribute in kind.details.items():
         if name in fields:
             setattr(error, attribute, fields[name])
     return error
+
+
+def _text(value: object) -> str | None:
+    """What the server sent, when it is text."""
+    return value if isinstance(value, str) else None

@@ -16,6 +16,7 @@ from runstone.errors import (
     Forbidden,
     Invalid,
     NotFound,
+    NotRunstone,
     PayloadTooLarge,
     RunSealed,
     RunstoneError,
@@ -96,7 +97,8 @@ class Sender:
     @property
     def is_hopeless(self) -> bool:
         """Whether the last failures are of a kind that does not pass by itself."""
-        return self.trouble is not None and not self.trouble.retryable and self._failures > 1
+        passes = self.trouble is None or self.trouble.retryable or isinstance(self.trouble, NotRunstone)
+        return not passes and self._failures > 1
 
     def hurry(self) -> None:
         """Wait for no tick any more: somebody waits for the end."""
@@ -157,6 +159,10 @@ class Sender:
             return True
         except OSError as error:  # what is under way is known, only not on the disk: it is sent in the next step
             await self._back_off(Unavailable(f"the spool {self.outbox.folder} cannot be written: {error.strerror}"))
+            return True
+        except Exception as error:  # noqa: BLE001 - an answer of a shape that is not ours must not end the sending
+            log.debug("run %s: an answer cannot be read", self._run_id, exc_info=error)
+            await self._back_off(self._transport.not_runstone())
             return True
         self._failures = 0
         self.trouble = None
@@ -249,6 +255,8 @@ class Sender:
         try:
             data = await self._post("Flush", self._variables(records))
         except (Invalid, BadRequest, PayloadTooLarge) as error:
+            if error.retryable or isinstance(error, NotRunstone):  # then the server has refused nothing
+                raise
             self._refuse(records, error)
             return
         later: RunstoneError | None = None

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from runstone.config import Config
 from runstone.errors import (
     BY_HTTP_STATUS,
-    BadRequest,
     Invalid,
+    NotRunstone,
     RunstoneError,
     TimedOut,
     Unauthenticated,
@@ -148,8 +148,8 @@ class Transport:
         """
 
         async def ask() -> dict[str, Any]:
-            [answer] = (await self.post(document(operation), variables, operation, answer_s=answer_s)).values()
-            return payload(answer)
+            answers = (await self.post(document(operation), variables, operation, answer_s=answer_s)).values()
+            return payload(next(iter(answers), None))
 
         return await self._asked(ask, patience_s)
 
@@ -168,7 +168,9 @@ class Transport:
                     patience = PATIENCE_S if self._was_answered else PATIENCE_AT_FIRST_S
                 pause = max(pause_s(attempt), error.retry_after_s or 0.0)
                 waited_s = loop.time() - start
-                if not error.retryable or waited_s + pause > patience:
+                # What answers in between may go; who waits in the background waits for that too.
+                is_passing = error.retryable or (isinstance(error, NotRunstone) and patience_s == math.inf)
+                if not is_passing or waited_s + pause > patience:
                     raise
                 if not told and waited_s + pause > SILENCE_S:
                     told = True
@@ -195,7 +197,7 @@ class Transport:
             ) from None
         except httpx.TimeoutException:
             raise TimedOut(f"{self.config.url} gave no answer in {answer_s:g} s") from None
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise Unavailable(f"the connection to {self.config.url} broke: {type(error).__name__}") from None
         self._was_answered = True
         return self._data(response)
@@ -203,13 +205,14 @@ class Transport:
     def _data(self, response: "httpx.Response") -> dict[str, Any]:
         try:
             answer = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
-        if isinstance(answer, dict) and answer.get("errors"):
-            error = from_request_error(answer["errors"][0], response.status_code)
+        errors = answer.get("errors") if isinstance(answer, dict) else None
+        if errors and isinstance(errors, list) and isinstance(errors[0], dict):
+            error = from_request_error(errors[0], response.status_code)
             error.retry_after_s = _retry_after_s(response)
             raise self._with_hint(error)
-        if response.is_success and isinstance(answer, dict) and isinstance(answer.get("data"), dict):
+        if response.is_success and not errors and isinstance(answer, dict) and isinstance(answer.get("data"), dict):
             data: dict[str, Any] = answer["data"]
             return data
         raise self._with_hint(self._refusal(response))
@@ -217,17 +220,21 @@ class Transport:
     def _refusal(self, response: "httpx.Response") -> RunstoneError:
         status = response.status_code
         if response.is_redirect:
-            return BadRequest(
+            return NotRunstone(
                 f"{self.config.url} redirects to another address", hint="set RUNSTONE_URL to where the server is"
             )
         if response.is_success:
-            return BadRequest(f"what answers at {self.config.url} is not a Runstone server", hint="see RUNSTONE_URL")
-        kind = BY_HTTP_STATUS.get(status) or (Unavailable if status >= 500 else BadRequest)
+            return self.not_runstone()
+        kind = BY_HTTP_STATUS.get(status) or (Unavailable if status >= 500 else NotRunstone)
         return kind(
             f"{self.config.url} answered {status} {response.reason_phrase}".rstrip(),
             request_id=response.headers.get("x-request-id"),
             retry_after_s=_retry_after_s(response),
         )
+
+    def not_runstone(self) -> NotRunstone:
+        """What answered makes no sense."""
+        return NotRunstone(f"what answers at {self.config.url} is not a Runstone server", hint="see RUNSTONE_URL")
 
     def _with_hint(self, error: RunstoneError) -> RunstoneError:
         if isinstance(error, Unauthenticated) and self.config.token is None:
@@ -235,10 +242,14 @@ class Transport:
         return error
 
 
-def payload(answer: dict[str, Any]) -> dict[str, Any]:
-    """The answer of a mutation when it is its payload. Raises the failure otherwise."""
-    if answer["__typename"].endswith("Payload"):
-        return answer
+def payload(answer: Any) -> dict[str, Any]:
+    """The answer of a mutation when it is its payload. Raises the failure otherwise, `NotRunstone` when it is none."""
+    kind = answer.get("__typename") if isinstance(answer, dict) else None
+    if not isinstance(kind, str):
+        raise NotRunstone("the answer to a mutation has no type", hint="see RUNSTONE_URL")
+    if kind.endswith("Payload"):
+        found: dict[str, Any] = answer
+        return found
     raise from_user_error(answer)
 
 

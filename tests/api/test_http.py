@@ -15,8 +15,10 @@ import pytest
 
 from api.app import ShortCut, make_router
 from api.guard import Guard
+from api.protocol import UNREAD_BYTES_MAX
 from settings import Settings
 from tests.conftest import Client, Server
+from tests.lines import line
 
 VIEWER = {"query": "{ viewer { name } }"}
 BODY = json.dumps(VIEWER).encode()
@@ -71,11 +73,26 @@ async def test_body_that_is_no_request_is_refused(server: Server, body: bytes, s
     assert says in response.text
 
 
-@pytest.mark.parametrize("media_type", ["text/plain;application/json", "text/plain", "multipart/form-data", ""])
+@pytest.mark.parametrize(
+    "media_type",
+    ["text/plain;application/json", "text/plain", "multipart/form-data", "", "application/json; charset=utf-80"],
+)
 async def test_other_media_types_are_refused(server: Server, media_type: str) -> None:
     response = await post(server, BODY, content_type=media_type)
     assert response.status_code == 415
     assert code(response) == "BAD_REQUEST"
+
+
+async def test_json_may_say_that_it_is_utf_8(server: Server) -> None:
+    for media_type in ("application/json; charset=UTF-8", 'application/json;charset="utf-8"', "Application/JSON"):
+        assert (await post(server, BODY, content_type=media_type)).status_code == 200
+
+
+@pytest.mark.parametrize("twice", ["Authorization: Bearer x", "Content-Type: text/plain", "Content-Encoding: gzip"])
+async def test_headers_that_contradict_each_other_are_refused(server: Server, twice: str) -> None:
+    lines = [f"Content-Length: {len(BODY)}", "Content-Encoding: identity"]
+    assert (await raw(server, head(server, *lines) + BODY)).startswith(b"HTTP/1.1 200 ")
+    assert (await raw(server, head(server, *lines, twice) + BODY)).startswith(b"HTTP/1.1 400 ")
 
 
 async def test_body_above_the_limit_is_refused(server: Server) -> None:
@@ -100,7 +117,9 @@ async def test_gzip_is_taken_and_bounded(server: Server) -> None:
     bomb = gzip.compress(b" " * (1000 * 1024 * 1024 // 16))
     assert (await post(server, bomb, content_encoding="gzip")).status_code == 413
     assert code(await post(server, b"not gzip", content_encoding="gzip")) == "BAD_REQUEST"
-    assert code(await post(server, gzip.compress(BODY)[:-9], content_encoding="gzip")) == "BAD_REQUEST"
+    packed = gzip.compress(BODY)
+    for odd in (packed[:-9], packed + b"more", packed + packed, packed + gzip.compress(b"")):
+        assert code(await post(server, odd, content_encoding="gzip")) == "BAD_REQUEST"
     unknown = await post(server, BODY, content_encoding="br")
     assert (unknown.status_code, code(unknown)) == (415, "BAD_REQUEST")
 
@@ -177,6 +196,55 @@ async def test_too_many_headers_are_refused(server: Server) -> None:
     many = [f"X-{number}: y" for number in range(200)]
     assert (await raw(server, head(server, *many))).startswith(b"HTTP/1.1 431 ")
     assert (await raw(server, head(server, "X-Large: " + "y" * 65_536))).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("piece", [b"x", b"a: b\r\n"], ids=["one header", "many headers"])
+async def test_a_head_without_an_end_is_refused_while_it_comes(server: Server, piece: bytes) -> None:
+    endless = b"POST /graphql HTTP/1.1\r\nX-Large: " + piece * UNREAD_BYTES_MAX
+    async with line(server) as connection:
+        await connection.send(endless[: UNREAD_BYTES_MAX + 1])
+        assert (await connection.rest()).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_trailers_without_an_end_are_cut_off(server: Server) -> None:
+    async with line(server) as connection:
+        await connection.send(head(server, "Transfer-Encoding: chunked") + b"1\r\n{\r\n0\r\n")
+        with pytest.raises(ConnectionError):
+            await connection.send(*[b"a: b\r\n" * 10_000] * 100)
+
+
+async def test_trailers_say_nothing_about_who_asks(server: Server) -> None:
+    request = head(server, "Transfer-Encoding: chunked").replace(server.token.encode(), b"nobody")
+    body = b"%x\r\n%s\r\n0\r\nAuthorization: Bearer %s\r\n\r\n" % (len(BODY), BODY, server.token.encode())
+    assert (await raw(server, request + body)).startswith(b"HTTP/1.1 401 ")
+
+    known = head(server, "Transfer-Encoding: chunked") + body.replace(server.token.encode(), b"nobody")
+    assert b'"admin"' in await raw(server, known)
+
+
+async def test_the_body_of_an_upgrade_is_not_another_request(server: Server) -> None:
+    hidden = b"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"
+    for upgrade in ("h2c", "websocket"):
+        request = head(server, f"Content-Length: {len(hidden)}", f"Upgrade: {upgrade}").replace(b"close", b"upgrade")
+        async with line(server) as connection:
+            await connection.send(request, hidden)
+            received = await connection.rest()
+        assert received.startswith(b"HTTP/1.1 400 ")
+        assert received.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [["Content-Length: 2", "", "{}"], ["X-Large: " + "y" * 9_000], [f"X-{number}: y" for number in range(150)]],
+    ids=["body", "long header", "many headers"],
+)
+async def test_a_handshake_that_is_none_is_closed(server: Server, lines: list[str]) -> None:
+    given = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + "A" * 24]
+    host = urlsplit(server.url).netloc
+    request = "\r\n".join(["GET /graphql HTTP/1.1", f"Host: {host}", *given, *lines, "", ""])
+    async with line(server) as connection:
+        await connection.send(request.encode())
+        assert b" 101 " not in await connection.rest()
 
 
 async def test_stalled_requests_are_closed(server: Server) -> None:

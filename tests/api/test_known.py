@@ -1,6 +1,7 @@
 """A document that was seen before takes a shorter way. Nobody can tell by the answers."""
 
 import functools
+import gzip
 import json
 import math
 import re
@@ -422,10 +423,14 @@ async def test_an_overloaded_server_says_when_to_come_back(server: Server, clien
         busy._load = Load(requests_max=0)
         full = GraphQLEndpoint(deps, SCHEMA, Documents(SCHEMA, introspection=True))
         full._load = Load(bytes_max=10)
-        for door in (busy, full):
+        narrow = GraphQLEndpoint(deps, SCHEMA, Documents(SCHEMA, introspection=True))
+        narrow._load = Load(bytes_max=1_000)
+        plain = json.dumps({"query": "{ viewer { name } }".ljust(10_000)}).encode()
+        packed = gzip.compress(plain)
+        for door, body, packing in ((busy, plain, "identity"), (full, plain, "identity"), (narrow, packed, "gzip")):
             async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://localhost") as http:
-                headers = {"Authorization": f"Bearer {client.token}"}
-                response = await http.post("/graphql", json={"query": "{ viewer { name } }"}, headers=headers)
+                headers = {"Authorization": f"Bearer {client.token}", "Content-Type": "application/json"}
+                response = await http.post("/graphql", content=body, headers={**headers, "Content-Encoding": packing})
 
             assert response.status_code == 503
             assert response.headers["retry-after"] == "1"

@@ -489,6 +489,9 @@ async def test_cursor_is_only_good_for_its_list(client: Client, stranger: Client
     other_list = "query ($after: Cursor) { experiments(after: $after) { nodes { id } } }"
     for document, after in [
         (query, cursor[:-2] + "AA"),
+        (query, f"{cursor[:5]}!{cursor[5:]}"),
+        (query, f"{cursor}="),
+        (query, f"{cursor}\n"),
         (query, "x"),
         (query, "é"),
         (query, ""),

@@ -108,6 +108,11 @@ async def test_tokens_of_others_are_missing(client: Client, stranger: Client) ->
     assert (await create(stranger, projectId=await project_id(client)))["code"] == "NOT_FOUND"
 
 
+async def test_a_token_for_an_empty_project_is_not_one_for_all(client: Client) -> None:
+    assert (await create(client, projectId=""))["code"] == "VALIDATION"
+    assert len(await tokens(client)) == 1
+
+
 @pytest.mark.parametrize(
     ("given", "path"),
     [({"days": 0}, "input.days"), ({"days": 366}, "input.days"), ({"name": ""}, "input.name")],

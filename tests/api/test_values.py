@@ -4,11 +4,13 @@ import json
 import math
 from typing import Any
 
+import psutil
 import pytest
 
 from db.pool import Pool
 from tests.api.test_runs import LOG_INPUTS, LOG_PARAMS, RUN, SET_TAGS, log_params, params_of
 from tests.conftest import CREATE_RUN, Client, new_id
+from tests.parts import pid_of
 
 BAD_NAMES = {
     "empty": "",
@@ -91,6 +93,43 @@ async def test_half_a_surrogate_is_refused(client: Client) -> None:
     assert response.status_code in {200, 400}
 
 
+OF_A_RUN = "runs(select: { projectId: $id }) { nodes { %s } }"
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"], ids=["nul", "surrogate"])
+@pytest.mark.parametrize(
+    ("kind", "asked", "path"),
+    [
+        ("query", "project(name: $text) { id }", "name"),
+        ("query", "project(id: $id) { metricGoalHistory(key: $text) { key } }", "key"),
+        ("query", "experiments(search: $text) { totalCount }", "search"),
+        ("query", "experiment(projectId: $id, name: $text) { id }", "name"),
+        ("query", OF_A_RUN % "params(prefix: $text) { nodes { key } }", "prefix"),
+        ("query", OF_A_RUN % 'params(prefix: $text, after: "x") { nodes { key } }', "prefix"),
+        ("query", OF_A_RUN % "metrics(prefix: $text) { totalCount }", "prefix"),
+        ("query", OF_A_RUN % "series(keys: [$text]) { key }", "keys[0]"),
+        ("query", 'series(select: { projectId: $id }, keys: ["x", $text]) { key }', "keys[1]"),
+        ("mutation", 'createRun(input: { id: $id, experiment: "x", project: $text }) { %s }', "input.project"),
+        ("mutation", 'createExperiment(input: { name: "x", projectName: $text }) { %s }', "input.projectName"),
+        ("mutation", 'setMetricGoal(input: { key: "x", projectName: $text }) { %s }', "input.projectName"),
+        ("mutation", "setMember(input: { projectId: $id, account: $text, role: VIEWER }) { %s }", "input.account"),
+    ],
+)
+async def test_what_no_text_can_be_is_refused_by_name(
+    client: Client, kind: str, asked: str, path: str, text: str
+) -> None:
+    await client.create_run()
+    id = (await client.ask("query ($name: String) { project(name: $name) { id } }", name=client.project))["project"][
+        "id"
+    ]
+    declared = "$id: ID!, $text: String!" if "$id" in asked else "$text: String!"
+    chosen = asked % "... on UserError { code path }" if "%s" in asked else asked
+    body = {"query": f"{kind} ({declared}) {{ {chosen} }}", "variables": {"id": id, "text": text}}
+    answer = (await client.post_raw(json.dumps(body).encode())).json()
+    [refused] = answer["data"].values() if kind == "mutation" else [answer["errors"][0]["extensions"]]
+    assert (refused["code"], refused["path"]) == ("VALIDATION", path)
+
+
 @pytest.mark.parametrize("value", ["a\0b", {"a": ["\0"]}, {"\0": 1}])
 async def test_nul_in_a_value_is_refused(client: Client, value: Any) -> None:
     run_id = await client.create_run()
@@ -164,6 +203,35 @@ async def test_ids_that_are_none_are_refused(client: Client, id: str) -> None:
     given = {"id": id, "project": client.project, "experiment": "test"}
     answer = (await client.ask(CREATE_RUN, input=given))["createRun"]
     assert (answer["code"], answer["path"]) == ("VALIDATION", "input.id")
+
+
+async def test_an_empty_id_is_not_an_absent_one(client: Client) -> None:
+    given = {"id": new_id(), "project": client.project, "experiment": "test", "parentId": ""}
+    answer = (await client.ask(CREATE_RUN, input=given))["createRun"]
+    assert (answer["code"], answer["path"]) == ("VALIDATION", "input.parentId")
+    for asked in ('runs(select: { projectId: "" })', 'experiments(projectId: "")'):
+        error = await client.refused(f"{{ {asked} {{ nodes {{ id }} }} }}")
+        assert error["extensions"]["path"].endswith("projectId")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "query ($large: ID!) { run(id: $large) { id } }",
+        "query ($large: String!) { runs(select: { where: $large }) { nodes { id } } }",
+        "query ($large: Int!) { runs(first: $large) { nodes { id } } }",
+        "mutation ($large: String!) { createProject(input: { name: $large }) { __typename } }",
+        "mutation ($large: ID!) { logParams(input: { runId: $large, params: [] }) { __typename } }",
+    ],
+    ids=["id", "filter", "wrong type", "refused", "compiled"],
+)
+async def test_what_was_asked_is_not_kept(client: Client, document: str) -> None:
+    api = psutil.Process(pid_of(client.server, "api"))
+    await client.post(document, large="x" * 1_000_000)
+    before = api.memory_info().rss
+    for number in range(100):
+        assert (await client.post(document, large=f"{number:03}" + "x" * 1_000_000)).status_code == 200
+    assert api.memory_info().rss - before < 50_000_000
 
 
 @pytest.mark.parametrize("name", ["", "A", "a b", "-a", "a-", "a" * 101, "\u0430bc", "a/b", ".."])

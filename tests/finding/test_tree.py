@@ -96,11 +96,17 @@ async def test_a_tree_ends_below_32_levels(client: Client) -> None:
 
 async def test_a_parent_is_a_run_of_the_same_project(client: Client, stranger: Client) -> None:
     theirs = await stranger.create_run()
-    mine = new_id()
-    for parent in (theirs, mine, new_id()):
-        given = {"id": mine, "project": client.project, "experiment": "test", "parentId": parent}
+    for parent in (theirs, new_id()):
+        given = {"id": new_id(), "project": client.project, "experiment": "test", "parentId": parent}
         answer = (await client.ask(CREATE_RUN, input=given))["createRun"]
         assert answer["__typename"] == "NotFound"
+
+
+async def test_a_run_is_not_above_itself(client: Client) -> None:
+    for id in (await client.create_run(), new_id()):
+        given = {"id": id, "project": client.project, "experiment": "test", "parentId": id}
+        answer = (await client.ask(CREATE_RUN, input=given))["createRun"]
+        assert (answer["code"], answer["path"]) == ("VALIDATION", "input.parentId")
 
 
 INSERT = """

@@ -142,6 +142,20 @@ async def test_what_waits_is_stored_before_the_end(lab: Lab) -> None:
         await committer.append(await batch(lab, run_id))
 
 
+async def test_what_nobody_waits_for_does_not_hold_up_the_end(lab: Lab) -> None:
+    one = await batch(lab, await lab.run())
+    async with held(lab), asyncio.timeout(8), open_committer(lab.url) as committer:
+        leaving = asyncio.create_task(committer.append(one))
+        while not await lab.pool.fetchval(BLOCKED):
+            await asyncio.sleep(0.01)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+    assert await seqs(lab, one.writer_id) == []
+
+
+BLOCKED = """
+    select count(*) from pg_locks where locktype = 'relation' and relation = 'block'::regclass and not granted
+"""
 INGEST = """
     select pid from pg_stat_activity where application_name = 'runstone ingest'
 """

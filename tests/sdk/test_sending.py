@@ -107,6 +107,51 @@ def test_a_request_that_fails_in_passing_is_sent_again(standin: StandIn, fault: 
     assert standin.only_run.tags == {"stage": "test"}
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=200, body="<html>Please log in"),
+        Fault(status=200, body="[" * 100_000),
+        Fault(status=200, body="{}", headers={"Content-Encoding": "gzip"}),
+        Fault(status=302, headers={"Location": "/login"}),
+        Fault(status=418),
+        Fault(answer={"data": {}}),
+        Fault(answer={"data": {"logMetrics": {}}}),
+        Fault(answer={"data": {"logMetrics": {"__typename": 5}}}),
+        Fault(answer={"errors": "no"}),
+        Fault(answer={"errors": [5]}),
+        Fault(answer={"errors": [{"message": 5, "extensions": {"code": ["x"], "hint": 5, "limit": {}}}]}),
+        Fault(answer={"errors": [{"message": "later", "extensions": {"code": "NEW", "retryable": True}}]}),
+    ],
+)
+def test_what_answers_in_between_costs_no_point(
+    standin: StandIn, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "pause_s", lambda attempt: 0.01)
+    with runstone.start_run() as run:
+        standin.faults["Flush"].extend([fault, fault])
+        run.log({"loss": 1})
+
+    assert steps(standin, "loss") == [0]
+    assert standin.only_run.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"data": {}},
+        {"data": {"createRun": None}},
+        {"data": {"createRun": {"__typename": "CreateRunPayload"}}},
+        {"errors": [{"message": 5, "extensions": 5}]},
+    ],
+)
+def test_a_server_that_speaks_otherwise_is_told_at_the_start(standin: StandIn, answer: dict[str, Any]) -> None:
+    standin.faults["CreateRun"].append(Fault(answer=answer))
+    with pytest.raises(runstone.NotRunstone) as told:
+        runstone.start_run()
+    assert str(told.value)
+
+
 def test_a_part_that_fails_in_passing_does_not_hold_back_or_double_the_others(standin: StandIn) -> None:
     passing = {
         "__typename": "Unavailable",

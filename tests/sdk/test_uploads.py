@@ -12,7 +12,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import runstone
-from runstone import files, uploads
+from runstone import files, transport, uploads
 from tests.sdk.standin import Fault, StandIn, problem
 
 
@@ -143,6 +143,20 @@ def test_an_answer_that_is_lost_changes_nothing(standin: StandIn, folder: Path, 
         run.log_artifacts(folder)
 
     assert len(stored(standin)) == 3
+
+
+@pytest.mark.parametrize("operation", ["CreateUploads", "CompleteUploads"])
+def test_what_answers_in_between_costs_no_file(
+    standin: StandIn, folder: Path, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "pause_s", lambda attempt: 0.01)
+    strange = [Fault(status=200, body="<html>"), Fault(status=302), Fault(status=403), Fault(status=404)]
+    standin.faults[operation].extend([*strange, Fault(answer={"data": {}})])
+
+    with runstone.start_run() as run:
+        run.log_artifact(folder / "a.txt")
+
+    assert stored(standin) == {"a.txt": b"alpha"}
 
 
 def test_an_address_that_expired_is_asked_for_again(standin: StandIn, folder: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Literal, TypeAlias
 
 Direction: TypeAlias = Literal["up", "down"]  # up: towards the server
@@ -71,7 +71,7 @@ class Proxy:
                 end.transport.abort()
 
     async def _pass_on(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, RuntimeError):
+        try:
             while piece := await reader.read(PIECE_BYTES):
                 if self.latency_s:
                     await asyncio.sleep(self.latency_s)
@@ -79,6 +79,8 @@ class Proxy:
                 writer.write(piece)
                 await writer.drain()
             writer.write_eof()
+        except (OSError, RuntimeError):
+            writer.transport.abort()  # a process that was killed while it was sent something resets its connection
 
 
 @asynccontextmanager
