@@ -80,7 +80,7 @@ async def count(conn: Connection, question: Question) -> int:
 
 
 async def page(conn: Connection, question: Question, orders: Sequence[Order], span: Span) -> list[asyncpg.Record]:
-    """Rows of `run` with the columns of their places and a last one of no meaning, in order."""
+    """What is wanted of runs with the columns of their places and a last one of no meaning, in order."""
     is_walkable = filters.is_walkable(orders)
     if not question.conditions:
         return await _listed(conn, question, orders, span, Plan(is_walk=is_walkable))
@@ -112,18 +112,19 @@ async def _walked(
         walk, walk_us = _walking(question, shares, sizes, far)
         if walk_us < look_us:
             most = int(far * look_us / walk_us)  # in vain, it takes as long again
-            more, is_all = await _first(conn, question, orders, _behind(span, tried), replace(walk, most=most))
+            behind = _behind(question, span, tried)
+            more, is_all = await _first(conn, question, orders, behind, replace(walk, most=most))
             if is_all:
                 return [*more, *tried] if span.is_backward else [*tried, *more]
     return await _listed(conn, question, orders, span, _in_order(look, question, shares, sizes, span))
 
 
-def _behind(span: Span, found: Sequence[asyncpg.Record]) -> Span:
+def _behind(question: Question, span: Span, found: Sequence[asyncpg.Record]) -> Span:
     """What is left of the span behind those that were found first."""
     limit = span.limit - len(found)
     if span.is_backward:
-        return replace(span, limit=limit, before=filters.position(found[0]))
-    return replace(span, limit=limit, after=filters.position(found[-1]))
+        return replace(span, limit=limit, before=filters.position(question, found[0]))
+    return replace(span, limit=limit, after=filters.position(question, found[-1]))
 
 
 async def _listed(
