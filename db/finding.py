@@ -84,23 +84,26 @@ async def page(conn: Connection, question: Question, orders: Sequence[Order], sp
     is_walkable = filters.is_walkable(orders)
     if not question.conditions:
         return await _listed(conn, question, orders, span, Plan(is_walk=is_walkable))
+    if is_walkable:
+        return await _walked(conn, question, orders, span)
     if await _are_few(conn, question.reach):
         return await _listed(conn, question, orders, span, Plan())
     question, shares = await _sampled(conn, question)
-    if not is_walkable:
-        sizes = await _sizes(conn, question, shares)
-        plan, _ = _looking(question, shares, sizes)
-        return await _listed(conn, question, orders, span, _in_order(plan, question, shares, sizes, span))
-    return await _walked(conn, question, shares, orders, span)
+    sizes = await _sizes(conn, question, shares)
+    plan, _ = _looking(question, shares, sizes)
+    return await _listed(conn, question, orders, span, _in_order(plan, question, shares, sizes, span))
 
 
-async def _walked(
-    conn: Connection, question: Question, shares: Sequence[float], orders: Sequence[Order], span: Span
-) -> list[asyncpg.Record]:
-    """What `page` gives, when an index has the order: the first are tried, and what comes of it says how to go on."""
+async def _walked(conn: Connection, question: Question, orders: Sequence[Order], span: Span) -> list[asyncpg.Record]:
+    """What `page` gives, when an index has the order: the first are tried, and what comes of it says how to go on.
+
+    A sample is not taken before: it takes as long as half of the try, and most pages are there then.
+    """
+    question = replace(question, conditions=tuple(sorted(question.conditions, key=filters.cost)))
     tried, is_all = await _first(conn, question, orders, span, Plan(is_walk=True, most=TRIED))
     if is_all:
         return tried
+    question, shares = await _sampled(conn, question)
     sizes = await _sizes(conn, question, shares)
     runs = max((size / shares[place] for place, size in sizes.items()), default=inf)  # at least
     if min(sizes.values(), default=PROBED_MAX) >= PROBED_MAX and runs * prod(shares) > SORTED:
