@@ -29,10 +29,10 @@ def texts(values: Sequence[str | None]) -> Spliced:
 
 def params(column: ParamColumn) -> Spliced:
     """The values of a param, or null; a param's text is its JSON, unless it is a string or a float that JSON lacks."""
-    if set(column.types) <= {"STRING", None}:
+    if column.kinds <= {"STRING", None}:
         return texts(column.texts)
-    if "STRING" not in column.types:
-        is_whole = None not in column.texts
+    if "STRING" not in column.kinds:
+        is_whole = None not in column.kinds
         json = ",".join(cast(list[str], column.texts) if is_whole else [text or "null" for text in column.texts])
         if "N" not in json and "I" not in json:  # as the names of floats that JSON lacks begin
             return _spliced(f"[{json}]")

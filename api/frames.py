@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Final, cast
+from uuid import UUID
 
 import strawberry
 
@@ -68,9 +69,9 @@ class Whole:
 
     async def _read(self) -> dict[Field, bool | None]:
         pool, scope = self._context.pool, self._context.scope
-        rows = await runs.first(pool, scope, self._selection, limit=DIFFERING_MAX + 1)
-        columns = await frames.read(pool, scope, rows[:DIFFERING_MAX], self._fields)
-        same = None if len(rows) > DIFFERING_MAX else False
+        run_ids = await runs.first_ids(pool, scope, self._selection, limit=DIFFERING_MAX + 1)
+        columns = await frames.read(pool, scope, run_ids[:DIFFERING_MAX], self._fields)
+        same = None if len(run_ids) > DIFFERING_MAX else False
         return {field: column.differs or same for field, column in zip(self._fields, columns, strict=True)}
 
 
@@ -111,17 +112,18 @@ class Shown:
 @strawberry.type(description="Runs as columns; each has one entry for each run, in the order of `ids`.")
 class RunFrame:
     page_info: PageInfo = strawberry.field(description="Where this page lies in the list.")
-    rows: strawberry.Private[list[runs.Run]]
+    run_ids: strawberry.Private[list[UUID]]
     columns: list[Shown] = strawberry.field(description="The columns, in the order asked.")
     selection: strawberry.Private[runs.Selection]
 
     @strawberry.field(description="The ids of the runs.")
     def ids(self) -> Cells:
-        return cast(Cells, cells.texts([str(row.id) for row in self.rows]))
+        return cast(Cells, cells.texts([str(run_id) for run_id in self.run_ids]))
 
     @strawberry.field(description="The same runs, as objects.")
-    def runs(self) -> list[Run]:
-        return [Run.from_row(row) for row in self.rows]
+    async def runs(self, info: Info) -> list[Run]:
+        rows = await info.context.loaders.run.load_many(self.run_ids)
+        return [Run.from_row(row) for row in rows if row]
 
     @strawberry.field(description="How many runs the whole selection has; counted only when asked for.")
     async def total_count(self, info: Info) -> int:
@@ -153,24 +155,24 @@ class FrameQuery:
         selection = select.checked() if select else runs.Selection()
         key = list_key(context, "runFrame", [str((select, order_by))])
         start = None if after is None else tuple(decode_cursor(key, after))
-        found = await runs.page(
+        found = await runs.page_of_ids(
             context.pool,
             context.scope,
             selection,
             orders(order_by, "orderBy") or NEWEST_FIRST,
             span=Span(first + 1, start),
         )
-        rows = [placed.run for placed in found[:first]]
-        read = await frames.read(context.pool, context.scope, rows, asked)
+        run_ids = [placed.id for placed in found[:first]]
+        read = await frames.read(context.pool, context.scope, run_ids, asked)
         whole = Whole(info, selection, asked)
         return RunFrame(
             page_info=PageInfo(
                 has_next_page=len(found) > first,
                 has_previous_page=after is not None,
-                start_cursor=encode_cursor(key, list(found[0].position)) if rows else None,
-                end_cursor=encode_cursor(key, list(found[len(rows) - 1].position)) if rows else None,
+                start_cursor=encode_cursor(key, list(found[0].position)) if run_ids else None,
+                end_cursor=encode_cursor(key, list(found[len(run_ids) - 1].position)) if run_ids else None,
             ),
-            rows=rows,
+            run_ids=run_ids,
             columns=[Shown.of(field, column, whole) for field, column in zip(asked, read, strict=True)],
             selection=selection,
         )

@@ -223,16 +223,16 @@ class GroupQuery:
         selection = select.checked() if select else runs.Selection()
         key = list_key(context, "groupRuns", [str((select, by, all_params_but))])
         start = None if after is None else decode_cursor(key, after)
-        rows = await runs.first(context.pool, context.scope, selection, limit=RUNS_MAX + 1)
-        if len(rows) > RUNS_MAX:
+        run_ids = await runs.first_ids(context.pool, context.scope, selection, limit=RUNS_MAX + 1)
+        if len(run_ids) > RUNS_MAX:
             raise Invalid("the selection has too many runs", path="select", limit=f"{RUNS_MAX} runs")
-        read = await frames.read(context.pool, context.scope, rows, [*given, *summed_up])
+        read = await frames.read(context.pool, context.scope, run_ids, [*given, *summed_up])
         columns, numbers = read[: len(given)], read[len(given) :]
         if all_params_but is not None:
-            left = await comparisons.params(context.pool, context.scope, [row.id for row in rows])
+            left = await comparisons.params(context.pool, context.scope, run_ids)
             left = [column for column in left if column.key not in all_params_but]
             given, columns = [*given, *(Field(Area.PARAM, column.key) for column in left)], [*columns, *left]
-        groups = groupings.grouped(len(rows), columns)
+        groups = groupings.grouped(len(run_ids), columns)
         begin = _behind(groups, start)
         page = groupings.part(groups, begin, begin + first)
         return RunGroups(
@@ -243,10 +243,10 @@ class GroupQuery:
                 end_cursor=encode_cursor(key, list(page.values[-1])) if page.values else None,
             ),
             total_count=len(groups.values),
-            run_count=len(rows),
+            run_count=len(run_ids),
             by=given,
             page=page,
-            ids=[str(row.id) for row in rows],
+            ids=[str(run_id) for run_id in run_ids],
             metrics=summed_up,
             found=[groupings.statistics(column, page.members) for column in numbers],
         )

@@ -243,7 +243,7 @@ async def _chosen(info: Info, select: RunSelection | None, most: int) -> Chosen:
 
 async def _grouping(info: Info, rows: Sequence[runs.Run], group_by: Sequence[RunColumn]) -> Grouping:
     context, fields = info.context, columns_of(group_by, "groupBy")
-    columns = await frames.read(context.pool, context.scope, rows, fields)
+    columns = await frames.read(context.pool, context.scope, [row.id for row in rows], fields)
     groups = groupings.grouped(len(rows), columns)
     places = {rows[member].id: place for place, members in enumerate(groups.members) for member in members.tolist()}
     return Grouping([group_values(fields, values) for values in groups.values], places)

@@ -43,6 +43,7 @@ RUN_COLUMNS: Final = (
     "id", "project_id", "experiment_id", "parent_id", "name", "status", "attempt", "created_by", "created_at",
     "started_at", "finished_at", "group_name", "ancestor_ids",
 )  # fmt: skip
+ID_COLUMNS: Final = ("id",)
 
 
 # The columns of what every run has; a name is looked up in its table.
@@ -675,11 +676,15 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Runs to find: those of which all conditions hold; `live` when metrics are asked for and some are behind."""
+    """Runs to find: those of which all conditions hold; `live` when metrics are asked for and some are behind.
+
+    `columns` are what is wanted of them.
+    """
 
     reach: Reach
     conditions: tuple[Condition, ...]
     live: Live | None = None
+    columns: tuple[str, ...] = RUN_COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -711,7 +716,7 @@ def counted(question: Question, plan: Plan) -> Statement:
 
 
 def listed(question: Question, orders: Sequence[Order], span: Span, plan: Plan) -> Statement:
-    """Rows of `run` with the texts of their places, the first of the span first; from the back when it is so read.
+    """What is wanted of runs with the texts of their places, the first of the span first; from the back when so read.
 
     The last column, `is_end`, marks a run that the walk did not get beyond: what follows it is not known.
     """
@@ -726,20 +731,22 @@ def listed(question: Question, orders: Sequence[Order], span: Span, plan: Plan) 
     columns = _columns(orders, sql)
     names = [f"place.c{index}" for index in range(len(columns))]
     union = " union all ".join(f"({branch})" for branch in branches)
+    run = _run(names[-1])
+    if question.columns == ID_COLUMNS:
+        run = f"cross join lateral (select {names[-1]} as id) as run"
     sql.text = (
-        f"select {', '.join(f'run.{name}' for name in RUN_COLUMNS)}, "
+        f"select {', '.join(f'run.{name}' for name in question.columns)}, "
         f"{', '.join(f'{name}::text as c{index}' for index, name in enumerate(names))}, is_end "
         f"from (select * from ({union}) as place order by {_ordered(names, columns, span)} "
         f"limit {sql.bind(span.limit, 'bigint')}) as place "
-        f"{_run(names[-1])} "
-        f"order by {_ordered(names, columns, span)}"
+        f"{run} order by {_ordered(names, columns, span)}"
     )
     return _with_live(question, sql)
 
 
-def position(row: asyncpg.Record) -> Position:
+def position(question: Question, row: asyncpg.Record) -> Position:
     """The place of a row of `listed`."""
-    return tuple(row)[len(RUN_COLUMNS) : -1]
+    return tuple(row)[len(question.columns) : -1]
 
 
 def indexed(question: Question) -> list[int]:

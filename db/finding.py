@@ -80,27 +80,30 @@ async def count(conn: Connection, question: Question) -> int:
 
 
 async def page(conn: Connection, question: Question, orders: Sequence[Order], span: Span) -> list[asyncpg.Record]:
-    """Rows of `run` with the columns of their places and a last one of no meaning, in order."""
+    """What is wanted of runs with the columns of their places and a last one of no meaning, in order."""
     is_walkable = filters.is_walkable(orders)
     if not question.conditions:
         return await _listed(conn, question, orders, span, Plan(is_walk=is_walkable))
+    if is_walkable:
+        return await _walked(conn, question, orders, span)
     if await _are_few(conn, question.reach):
         return await _listed(conn, question, orders, span, Plan())
     question, shares = await _sampled(conn, question)
-    if not is_walkable:
-        sizes = await _sizes(conn, question, shares)
-        plan, _ = _looking(question, shares, sizes)
-        return await _listed(conn, question, orders, span, _in_order(plan, question, shares, sizes, span))
-    return await _walked(conn, question, shares, orders, span)
+    sizes = await _sizes(conn, question, shares)
+    plan, _ = _looking(question, shares, sizes)
+    return await _listed(conn, question, orders, span, _in_order(plan, question, shares, sizes, span))
 
 
-async def _walked(
-    conn: Connection, question: Question, shares: Sequence[float], orders: Sequence[Order], span: Span
-) -> list[asyncpg.Record]:
-    """What `page` gives, when an index has the order: the first are tried, and what comes of it says how to go on."""
+async def _walked(conn: Connection, question: Question, orders: Sequence[Order], span: Span) -> list[asyncpg.Record]:
+    """What `page` gives, when an index has the order: the first are tried, and what comes of it says how to go on.
+
+    A sample is not taken before: it takes as long as half of the try, and most pages are there then.
+    """
+    question = replace(question, conditions=tuple(sorted(question.conditions, key=filters.cost)))
     tried, is_all = await _first(conn, question, orders, span, Plan(is_walk=True, most=TRIED))
     if is_all:
         return tried
+    question, shares = await _sampled(conn, question)
     sizes = await _sizes(conn, question, shares)
     runs = max((size / shares[place] for place, size in sizes.items()), default=inf)  # at least
     if min(sizes.values(), default=PROBED_MAX) >= PROBED_MAX and runs * prod(shares) > SORTED:
@@ -112,18 +115,19 @@ async def _walked(
         walk, walk_us = _walking(question, shares, sizes, far)
         if walk_us < look_us:
             most = int(far * look_us / walk_us)  # in vain, it takes as long again
-            more, is_all = await _first(conn, question, orders, _behind(span, tried), replace(walk, most=most))
+            behind = _behind(question, span, tried)
+            more, is_all = await _first(conn, question, orders, behind, replace(walk, most=most))
             if is_all:
                 return [*more, *tried] if span.is_backward else [*tried, *more]
     return await _listed(conn, question, orders, span, _in_order(look, question, shares, sizes, span))
 
 
-def _behind(span: Span, found: Sequence[asyncpg.Record]) -> Span:
+def _behind(question: Question, span: Span, found: Sequence[asyncpg.Record]) -> Span:
     """What is left of the span behind those that were found first."""
     limit = span.limit - len(found)
     if span.is_backward:
-        return replace(span, limit=limit, before=filters.position(found[0]))
-    return replace(span, limit=limit, after=filters.position(found[-1]))
+        return replace(span, limit=limit, before=filters.position(question, found[0]))
+    return replace(span, limit=limit, after=filters.position(question, found[-1]))
 
 
 async def _listed(

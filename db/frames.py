@@ -10,7 +10,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from db import access, comparisons, experiments, goals
+from db import access, comparisons, experiments, goals, runs
 from db.access import Scope
 from db.comparisons import Column, ParamColumn, Texts
 from db.conditions import Area, Attribute, Field, Stat
@@ -56,45 +56,60 @@ def is_numeric(column: FrameColumn) -> bool:
         case NumberColumn():
             return True
         case ParamColumn():
-            types = set(column.types) - {None}
+            types = column.kinds - {None}
             return bool(types) and types <= NUMERIC
     return False
 
 
-async def read(pool: Pool, scope: Scope, rows: Sequence[Run], fields: Sequence[Field]) -> list[FrameColumn]:
-    """A column for each field, with an entry for each run. Raises `Invalid` when they hold too much."""
+async def read(pool: Pool, scope: Scope, run_ids: Sequence[UUID], fields: Sequence[Field]) -> list[FrameColumn]:
+    """A column for each field, with an entry for each run, which are there and seen.
+
+    Raises `Invalid` when they hold too much.
+    """
     keys: dict[Area, list[str]] = {}
     for field in fields:
         keys.setdefault(field.area, []).append(field.key)
-    run_ids = [row.id for row in rows]
-    texts_read, numbers = await asyncio.gather(
-        _texts(pool, scope, rows, run_ids, keys), _numbers(pool, scope, rows, run_ids, fields)
+    params, texts_read, numbers = await asyncio.gather(
+        _params(pool, scope, run_ids, keys), _texts(pool, scope, run_ids, keys), _numbers(pool, scope, run_ids, fields)
     )
-    columns = {**texts_read, **numbers}
-    return [columns.get(field) or Column(field.key, [None] * len(rows)) for field in fields]
+    columns = {**params, **texts_read, **numbers}
+    return [columns.get(field) or Column(field.key, [None] * len(run_ids)) for field in fields]
+
+
+async def _rows(pool: Pool, scope: Scope, run_ids: Sequence[UUID]) -> list[Run]:
+    """The runs, which are there and seen."""
+    return [row for row in await runs.by_ids(pool, scope, run_ids) if row is not None]
+
+
+async def _params(
+    pool: Pool, scope: Scope, run_ids: Sequence[UUID], keys: Mapping[Area, Sequence[str]]
+) -> dict[Field, FrameColumn]:
+    if Area.PARAM not in keys:
+        return {}
+    columns = await comparisons.params(pool, scope, run_ids, keys=keys[Area.PARAM])
+    return {Field(Area.PARAM, column.key): column for column in columns}
 
 
 async def _texts(
-    pool: Pool, scope: Scope, rows: Sequence[Run], run_ids: Sequence[UUID], keys: Mapping[Area, Sequence[str]]
+    pool: Pool, scope: Scope, run_ids: Sequence[UUID], keys: Mapping[Area, Sequence[str]]
 ) -> dict[Field, FrameColumn]:
-    """What is text, or JSON, of the areas asked for."""
+    """What else is text of the areas asked for."""
     found: dict[Field, FrameColumn] = {}
 
     def add(area: Area, columns: Iterable[FrameColumn]) -> None:
         found.update((Field(area, column.key), column) for column in columns)
 
-    if Area.PARAM in keys:
-        add(Area.PARAM, await comparisons.params(pool, scope, run_ids, keys=keys[Area.PARAM]))
     if Area.TAG in keys:
         add(Area.TAG, await comparisons.tags(pool, scope, run_ids, keys=keys[Area.TAG]))
     if Area.SOURCE in keys:
         add(Area.SOURCE, await comparisons.sources(pool, scope, run_ids))
     if Area.ATTRIBUTE in keys:
-        add(Area.ATTRIBUTE, await _attributes(pool, scope, rows, keys[Area.ATTRIBUTE]))
+        add(Area.ATTRIBUTE, await _attributes(pool, scope, run_ids, keys[Area.ATTRIBUTE]))
     return found
 
 
-async def _attributes(pool: Pool, scope: Scope, rows: Sequence[Run], names: Sequence[str]) -> list[FrameColumn]:
+async def _attributes(pool: Pool, scope: Scope, run_ids: Sequence[UUID], names: Sequence[str]) -> list[FrameColumn]:
+    rows = await _rows(pool, scope, run_ids)
     columns: list[FrameColumn] = []
     for name in dict.fromkeys(names):
         match Attribute(name):
@@ -145,7 +160,7 @@ def _time(time: datetime | None) -> str | None:
 
 
 async def _numbers(
-    pool: Pool, scope: Scope, rows: Sequence[Run], run_ids: Sequence[UUID], fields: Iterable[Field]
+    pool: Pool, scope: Scope, run_ids: Sequence[UUID], fields: Iterable[Field]
 ) -> dict[Field, FrameColumn]:
     """The numbers of metrics asked for."""
     asked = [field for field in dict.fromkeys(fields) if field.area is Area.METRIC]
@@ -156,7 +171,7 @@ async def _numbers(
     are_small_better = np.zeros(found.has.shape, np.bool_)
     are_large_better = np.zeros(found.has.shape, np.bool_)
     if any(field.stat is Stat.BEST for field in asked):
-        projects = [row.project_id for row in rows]
+        projects = [row.project_id for row in await _rows(pool, scope, run_ids)]
         for each in await goals.of_projects(pool, scope, set(projects), found.keys):
             better = are_small_better if each.goal is Goal.MINIMIZE else are_large_better
             better[places[each.key]] = [project == each.project_id for project in projects]

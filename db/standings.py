@@ -62,7 +62,8 @@ def _standings(rows: Sequence[asyncpg.Record], keys_of: dict[int, list[str]]) ->
     keysets = Counter(row["run_id"] for row in rows)
     several: dict[tuple[UUID, str], list[tuple[Place, Place, Standing]]] = {}
     for row in rows:
-        _, first, last, _ = tally = summaries.tally_of(row)
+        tally = summaries.tally_of(row)
+        first, last = Place(*tally[1:6]), Place(*tally[6:11])
         found = _of_tally(row["run_id"], row["project_id"], keys_of[row["keyset_id"]], tally)
         if keysets[row["run_id"]] == 1:
             yield from found
@@ -73,9 +74,7 @@ def _standings(rows: Sequence[asyncpg.Record], keys_of: dict[int, list[str]]) ->
         yield _merged(parts)
 
 
-def _of_tally(
-    run_id: UUID, project_id: UUID, keys: Sequence[str], tally: tuple[int, Place, Place, bytes]
-) -> Iterator[Standing]:
+def _of_tally(run_id: UUID, project_id: UUID, keys: Sequence[str], tally: tuple[Any, ...]) -> Iterator[Standing]:
     whole = tallies.unpacked([tally])
     columns: list[Any] = [whole.first_values, whole.last_values, whole.lows, whole.highs]
     numbers = [column[:, 0].tolist() for column in columns]

@@ -14,7 +14,7 @@ from db import packing, tallies
 from db.access import Scope
 from db.packing import Floats, Ints, Matrix
 from db.pool import Conn
-from db.tallies import Place, Tallies
+from db.tallies import Tallies
 
 KEYS_MAX: Final = 10_000
 
@@ -140,10 +140,9 @@ def _matrix(keys: int, row: asyncpg.Record) -> Matrix:
     )
 
 
-def tally_of(row: asyncpg.Record) -> tuple[int, Place, Place, bytes]:
-    """What a row that begins like `tally` says."""
-    _, _, count, *places, stats = tuple(row)[:14]
-    return count, Place(*places[:5]), Place(*places[5:]), stats
+def tally_of(row: asyncpg.Record) -> tuple[Any, ...]:
+    """What a row that begins like `tally` says, as `tallies.unpacked` takes it."""
+    return tuple(row)[2:14]
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +273,8 @@ def _entries(
     owners: Sequence[Owner], whole: Tallies, numbers_of: Mapping[int, Ints], places: Mapping[UUID, int]
 ) -> _Entries:
     """What the parts of some keysets tell of the keys that have a number."""
-    numbers = np.stack([numbers_of[keyset] for _, keyset in owners], axis=1)
+    columns = {keyset: column for column, keyset in enumerate({keyset for _, keyset in owners})}
+    numbers = np.stack([numbers_of[keyset] for keyset in columns], axis=1)[:, [columns[keyset] for _, keyset in owners]]
     cells = numbers * len(places) + np.array([places[run_id] for run_id, _ in owners])
     is_wanted = numbers >= 0
     return _Entries(

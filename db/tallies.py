@@ -1,6 +1,6 @@
 """Tallies: what is known of the series of a keyset without reading their points. It talks to nobody."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -97,13 +97,17 @@ def _places(matrix: Matrix, attempt: int, writer_id: UUID) -> Ints:
     return places
 
 
-def unpacked(rows: Sequence[tuple[int, Place, Place, bytes]]) -> Tallies:
-    """The parts (count, first, last, packed) of the same keys."""
-    stats = np.frombuffer(b"".join(packed for *_, packed in rows), "<i8").reshape(len(rows), 7, -1).transpose(1, 2, 0)
+def unpacked(rows: Iterable[Sequence[Any]]) -> Tallies:
+    """The parts of the same keys, of rows of what `tally` has behind its ids: count, first and last place, `packed`.
+
+    Taken column by column, which takes a fourth of the time that a place for each row would.
+    """
+    counts, *places, packed = zip(*rows, strict=True)
+    stats = np.frombuffer(b"".join(packed), "<i8").reshape(len(counts), 7, -1).transpose(1, 2, 0)
     return Tallies(
-        np.array([count for count, *_ in rows], "<i8"),
-        _numbers([first for _, first, _, _ in rows]),
-        _numbers([last for _, _, last, _ in rows]),
+        np.array(counts, "<i8"),
+        _numbers(*places[:5]),
+        _numbers(*places[5:]),
         stats[0],
         stats[1].view("<f8"),
         stats[2].view("<f8"),
@@ -160,11 +164,16 @@ def _extremes(better: np.ufunc, worst: float, values: Floats, steps: Ints, start
     return np.where(none, np.nan, best), np.where(none, 0, found)
 
 
-def _numbers(places: Sequence[Place]) -> Ints:
+def _numbers(
+    steps: Sequence[int],
+    attempts: Sequence[int],
+    received_ms: Sequence[int],
+    writer_ids: Sequence[UUID],
+    seqs: Sequence[int],
+) -> Ints:
     """The six rows of numbers of places, which are in order when the places are."""
-    steps, attempts, received_ms, writer_ids, seqs = zip(*places, strict=True)
     halves = np.frombuffer(b"".join([writer_id.bytes for writer_id in writer_ids]), ">u8").astype("<u8")
-    numbers = np.empty((6, len(places)), "<i8")
+    numbers = np.empty((6, len(steps)), "<i8")
     numbers[0], numbers[1], numbers[2], numbers[5] = steps, attempts, received_ms, seqs
     numbers[3:5] = (halves ^ np.uint64(1 << 63)).view("<i8").reshape(-1, 2).T
     return numbers
