@@ -8,7 +8,7 @@ import { defineConfig, type HtmlTagDescriptor, type Plugin } from "vite";
 const CHUNKS = [
   { name: "opening", test: /\/src\/api\/(fragment|token)\.ts$|preload-helper/, priority: 4 },
   { name: "begin", test: /\/src\/begin\.ts$/, priority: 3 },
-  { name: "shared", test: /\/node_modules\/(react-dom\/client\.js|graphql-ws\/|@tanstack\/)|\/src\/ui\/(TokenBox\.tsx|tokens\.css|mark\.svg)$/, priority: 2 },
+  { name: "shared", test: /\/node_modules\/(react-dom\/client\.js|graphql-ws\/)|\/src\/ui\/(TokenBox\.tsx|tokens\.css|mark\.svg)$/, priority: 2 },
   { name: "main", test: /\/src\/main\.tsx$/, priority: 1 },
 ];
 

@@ -1,6 +1,7 @@
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { useContext, useRef } from "react";
+import { memo, useContext, useRef } from "react";
 import { Link } from "wouter";
+import { indexesOf, rowsIn } from "../ui/sight";
+import { useSight } from "../ui/useSight";
 import styles from "./runs.module.css";
 import { HoverContext, useHoveredId } from "./hover";
 import { counted, wholeNumber } from "./numbers";
@@ -8,6 +9,7 @@ import type { Palette } from "./palette";
 import { Swatch } from "./Swatch";
 
 const ROW = 26; // CSS pixels
+const NO_COLUMNS = { from: 0, to: 0 };
 
 /** A run or a group in the list beside the charts. */
 export interface Entry {
@@ -34,11 +36,11 @@ interface Props {
 }
 
 /** What the lines of all charts are: hovering one lets it stand out everywhere, checking one gives it a colour. */
-export function RunList({ entries, totalCount, noun, palette, selected, onToggle, onClear, notice }: Props) {
+export const RunList = memo(function RunList({ entries, totalCount, noun, palette, selected, onToggle, onClear, notice }: Props) {
   const scroller = useRef<HTMLDivElement>(null);
   const hover = useContext(HoverContext);
   const hovered = useHoveredId();
-  const rows = useVirtualizer({ count: entries.length, getScrollElement: () => scroller.current, estimateSize: () => ROW, overscan: 8 });
+  const { rows } = useSight(scroller, (view) => ({ rows: rowsIn(view, { count: entries.length, height: ROW, headHeight: 0 }), columns: NO_COLUMNS }));
   const chosen = new Set(selected);
   return (
     <aside className={styles["list"]} aria-label={noun === "run" ? "Runs" : "Groups"}>
@@ -56,13 +58,13 @@ export function RunList({ entries, totalCount, noun, palette, selected, onToggle
         )}
       </header>
       <div ref={scroller} className={styles["rows"]} tabIndex={0} role="group" aria-label={`${noun}s of the charts`}>
-        <ul style={{ height: rows.getTotalSize() }} onPointerLeave={hover.clear}>
-          {rows.getVirtualItems().map(({ index, start }) => {
+        <ul style={{ height: entries.length * ROW }} onPointerLeave={hover.clear}>
+          {indexesOf(rows).map((index) => {
             const { id, name, slot, isRunning, runCount } = entries[index]!;
             return (
               <li
                 key={id}
-                style={{ transform: `translateY(${start}px)` }}
+                style={{ transform: `translateY(${index * ROW}px)` }}
                 data-hovered={id === hovered || undefined}
                 onPointerEnter={() => hover.set({ id, x: null, chart: null })}
               >
@@ -78,4 +80,4 @@ export function RunList({ entries, totalCount, noun, palette, selected, onToggle
       </div>
     </aside>
   );
-}
+});

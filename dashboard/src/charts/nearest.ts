@@ -52,3 +52,19 @@ export function nearestPlace(xs: Float64Array, values: Float32Array, x: number):
   }
   return left >= 0 && x - xs[left]! < xs[right]! - x ? left : right;
 }
+
+/**
+ * Which part of a series lies between two ends of `xs`, from its first index to before its last: with the values beyond
+ * them that its line comes from and leads to, which may be far where some between are missing.
+ */
+export function partBetween(xs: Float64Array, values: Float32Array, start: number, end: number): [from: number, to: number] {
+  let from = Math.max(0, firstAtLeast(xs, start) - 1);
+  while (from > 0 && Number.isNaN(values[from]!)) {
+    from -= 1;
+  }
+  let to = Math.min(xs.length, firstAtLeast(xs, end) + 1);
+  while (to < xs.length && Number.isNaN(values[to - 1]!)) {
+    to += 1;
+  }
+  return [from, to];
+}

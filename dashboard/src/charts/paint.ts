@@ -3,6 +3,7 @@
  */
 import { type Band, type Drawing, type Line, LINES_MAX, ODDITIES, type Oddity, type OwnRange } from "./drawing";
 import { addLine, newRaster, pixelsOf, type Ramp, rowsOf, type ToPixels } from "./layer";
+import { partBetween } from "./nearest";
 import { lineStyle, type Palette } from "./palette";
 
 /** Where a drawing lies on its canvas. */
@@ -65,7 +66,6 @@ export function paintDrawing(context: CanvasRenderingContext2D, place: Place, dr
 
 /** Draw one line so that it stands out from what lies below. */
 export function paintHighlight(context: CanvasRenderingContext2D, place: Place, line: Line, palette: Palette): void {
-  const rows = new Float64Array(line.values.length);
   context.lineJoin = "round";
   if (line.band) {
     paintBand(context, place, line.band, highlightColour(line, palette));
@@ -73,16 +73,16 @@ export function paintHighlight(context: CanvasRenderingContext2D, place: Place, 
   if (line.raw) {
     paintRaw(context, place, line.raw, highlightColour(line, palette));
   }
-  rowsOf(line.values, place.toRow, rows);
+  const course = courseOf(place, line.values);
   const path = new Path2D();
-  trace(path, place.columns, rows);
+  trace(path, course);
   context.strokeStyle = palette.background;
   context.lineWidth = 5 * place.ratio;
   context.stroke(path);
   context.strokeStyle = highlightColour(line, palette);
   context.lineWidth = 2.5 * place.ratio;
   context.stroke(path);
-  dot(context, place, rows, 3);
+  dot(context, place, course, 3);
 }
 
 /** The colour of a highlighted line: its own, or for a grey one that of text. */
@@ -90,14 +90,32 @@ export function highlightColour(line: Line, palette: Palette): string {
   return line.slot === null ? palette.text : lineStyle(line.slot, palette).colour;
 }
 
+/** Where a line goes, in pixels of the canvas; NaN where it has no value. */
+interface Course {
+  columns: Float64Array;
+  rows: Float64Array;
+}
+
+/** The part of a line that leads through the picture; its rows are put into `space`. */
+function courseOf({ columns, width, toRow }: Place, values: Float32Array, space = new Float64Array(values.length)): Course {
+  const [from, to] = partBetween(columns, values, 0, width);
+  const rows = space.subarray(0, to - from);
+  rowsOf(values.subarray(from, to), toRow, rows);
+  return { columns: columns.subarray(from, to), rows };
+}
+
 function paintRaster(context: CanvasRenderingContext2D, place: Place, lines: readonly Line[], ramp: Ramp): void {
   const [wide, high] = [GRAIN * place.ratio, place.ratio];
   const raster = newRaster(Math.ceil(place.width / wide), Math.ceil(place.height / high));
-  const columns = place.columns.map((column) => column / wide);
-  const toRow = { ...place.toRow, scale: place.toRow.scale / high, offset: place.toRow.offset / high };
-  const rows = new Float64Array(columns.length);
-  for (const line of lines) {
-    rowsOf(line.values, toRow, rows);
+  const scaled = {
+    ...place,
+    width: raster.width,
+    columns: place.columns.map((column) => column / wide),
+    toRow: { ...place.toRow, scale: place.toRow.scale / high, offset: place.toRow.offset / high },
+  };
+  const space = new Float64Array(place.columns.length);
+  for (const { values } of lines) {
+    const { columns, rows } = courseOf(scaled, values, space);
     addLine(raster, columns, rows);
   }
   const pixels = pixelsOf(raster, ramp);
@@ -108,15 +126,13 @@ function paintRaster(context: CanvasRenderingContext2D, place: Place, lines: rea
 }
 
 function paintGrey(context: CanvasRenderingContext2D, place: Place, lines: Line[], palette: Palette): void {
-  const rows = new Float64Array(place.columns.length);
   context.strokeStyle = palette.grey;
   context.lineWidth = place.ratio;
   context.globalAlpha = GREY_OPACITY;
   context.setLineDash([]);
-  for (const line of lines) {
-    rowsOf(line.values, place.toRow, rows);
+  for (const { values } of lines) {
     context.beginPath();
-    trace(context, place.columns, rows);
+    trace(context, courseOf(place, values));
     context.stroke();
   }
   context.globalAlpha = 1;
@@ -149,37 +165,34 @@ function paintBand(context: CanvasRenderingContext2D, place: Place, band: Band, 
 
 function paintLine(context: CanvasRenderingContext2D, place: Place, line: Line, palette: Palette): void {
   const { colour, dash } = lineStyle(line.slot, palette);
-  const rows = new Float64Array(line.values.length);
+  const course = courseOf(place, line.values);
   if (line.raw) {
     paintRaw(context, place, line.raw, colour);
   }
-  rowsOf(line.values, place.toRow, rows);
   context.strokeStyle = colour;
   context.lineWidth = LINE_WIDTH * place.ratio;
   context.setLineDash(dash.map((length) => length * place.ratio));
   context.beginPath();
-  trace(context, place.columns, rows);
+  trace(context, course);
   context.stroke();
   context.setLineDash([]);
-  dot(context, place, rows, 2);
+  dot(context, place, course, 2);
 }
 
 /** What was logged, faintly behind the smoothed line. */
 function paintRaw(context: CanvasRenderingContext2D, place: Place, raw: Float32Array, colour: string): void {
-  const rows = new Float64Array(raw.length);
-  rowsOf(raw, place.toRow, rows);
   context.strokeStyle = colour;
   context.globalAlpha = RAW_OPACITY;
   context.lineWidth = place.ratio;
   context.setLineDash([]);
   context.beginPath();
-  trace(context, place.columns, rows);
+  trace(context, courseOf(place, raw));
   context.stroke();
   context.globalAlpha = 1;
 }
 
 /** The line through all places that have a row. */
-function trace(path: Path2D | CanvasRenderingContext2D, columns: Float64Array, rows: Float64Array): void {
+function trace(path: Path2D | CanvasRenderingContext2D, { columns, rows }: Course): void {
   let isFirst = true;
   for (let i = 0; i < rows.length; i += 1) {
     const row = rows[i]!;
@@ -196,17 +209,17 @@ function trace(path: Path2D | CanvasRenderingContext2D, columns: Float64Array, r
 }
 
 /** A dot on each place with a row, where these lie far apart. */
-function dot(context: CanvasRenderingContext2D, place: Place, rows: Float64Array, radius: number): void {
+function dot(context: CanvasRenderingContext2D, { ratio }: Place, { columns, rows }: Course, radius: number): void {
   const there = [...rows.keys()].filter((i) => !Number.isNaN(rows[i]!));
-  const first = place.columns[there[0]!]!;
-  const last = place.columns[there.at(-1)!]!;
-  if (there.length > 1 && last - first < DOT_SPACE * place.ratio * there.length) {
+  const first = columns[there[0]!]!;
+  const last = columns[there.at(-1)!]!;
+  if (there.length > 1 && last - first < DOT_SPACE * ratio * there.length) {
     return;
   }
   context.fillStyle = context.strokeStyle;
   for (const i of there) {
     context.beginPath();
-    context.arc(place.columns[i]!, rows[i]!, radius * place.ratio, 0, 2 * Math.PI);
+    context.arc(columns[i]!, rows[i]!, radius * ratio, 0, 2 * Math.PI);
     context.fill();
   }
 }

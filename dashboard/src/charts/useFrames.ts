@@ -59,7 +59,7 @@ export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
     const missing = metrics.filter((metric) => !asked.current.metrics.has(metric));
     if (of !== null && missing.length > 0) {
       missing.forEach((metric) => asked.current.metrics.add(metric));
-      void load(missing);
+      setTimeout(() => void load(missing)); // behind the picture of what is there
     }
   }, [load, request, metrics, of]);
 

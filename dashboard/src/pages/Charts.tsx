@@ -87,6 +87,8 @@ function ChartsOf({ experiment }: Props) {
     [update],
   );
   const pick = useCallback((id: string | null) => update(({ hl }) => ({ hl: id === hl ? null : id }), { replace: true }), [update]);
+  const toggle = useCallback((id: string) => update((now) => ({ sel: toggled(now.sel, id) })), [update]);
+  const clear = useCallback(() => update({ sel: [] }), [update]);
   useChartKeys(view, update, frames, page);
   useValueKeys(view, update, page, valuesOf);
 
@@ -120,8 +122,8 @@ function ChartsOf({ experiment }: Props) {
             noun={noun}
             palette={palette}
             selected={sel}
-            onToggle={noun === "run" ? (id) => update((now) => ({ sel: toggled(now.sel, id) })) : null}
-            onClear={() => update({ sel: [] })}
+            onToggle={noun === "run" ? toggle : null}
+            onClear={clear}
             notice={noun === "run" ? noticeOf(all.found, running.length) : null}
           />
         </div>

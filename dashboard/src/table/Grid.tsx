@@ -1,6 +1,7 @@
 /* A grid of any number of rows and columns, of which only those in sight are in the document. */
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { type KeyboardEvent, memo, type MouseEvent, type ReactNode, useCallback, useId, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, memo, type MouseEvent, type ReactNode, useId, useMemo, useRef, useState } from "react";
+import { columnsIn, edgesOf, indexesOf, revealing, rowsIn } from "../ui/sight";
+import { useSight } from "../ui/useSight";
 import { ROW_PX } from "./columns";
 import styles from "./Grid.module.css";
 
@@ -78,42 +79,30 @@ export function Grid({ label, columns, pinned, rowCount, isSelected, contentOf, 
   const scroller = useRef<HTMLDivElement>(null);
   const [active, setActive] = useState<Cell>({ row: 0, column: 0 });
 
-  const [fixed, free] = useMemo(() => [columns.slice(0, pinned), columns.slice(pinned)], [columns, pinned]);
-  const fixedWidth = fixed.reduce((sum, { width }) => sum + width, 0);
-  const rows = useVirtualizer({
-    count: rowCount,
-    getScrollElement: () => scroller.current,
-    estimateSize: () => ROW_PX,
-    overscan: 6,
-    paddingStart: HEADER_PX,
-    scrollPaddingStart: HEADER_PX,
-  });
-  const lanes = useVirtualizer({
-    horizontal: true,
-    count: free.length,
-    getScrollElement: () => scroller.current,
-    estimateSize: (index) => free[index]!.width,
-    getItemKey: useCallback((index: number) => free[index]!.key, [free]), // another one: the widths may be others
-    overscan: 1,
-    paddingStart: fixedWidth,
-    scrollPaddingStart: fixedWidth,
-  });
-
-  const shown = lanes.getVirtualItems();
-  const width = lanes.getTotalSize();
-  const places = useMemo(
-    () => [
-      ...fixed.map((column, index): Place => ({ index, column, style: { width: column.width } })),
-      ...shown.map(({ index, start }): Place => ({ index: pinned + index, column: free[index]!, style: { width: free[index]!.width, left: start } })),
-    ],
-    [fixed, free, shown, pinned],
-  );
+  const fixedWidth = columns.slice(0, pinned).reduce((sum, { width }) => sum + width, 0);
+  const edges = useMemo(() => edgesOf(fixedWidth, columns.slice(pinned).map(({ width }) => width)), [columns, pinned, fixedWidth]);
+  const width = edges.at(-1)!;
+  const { rows, columns: lanes } = useSight(scroller, (view) => ({
+    rows: rowsIn(view, { count: rowCount, height: ROW_PX, headHeight: HEADER_PX }),
+    columns: columnsIn(view, edges),
+  }));
+  const places = useMemo(() => {
+    const fixed = columns.slice(0, pinned).map((column, index): Place => ({ index, column, style: { width: column.width } }));
+    const free = columns.slice(pinned + lanes.from, pinned + lanes.to).map((column, at): Place => {
+      const style = at === 0 ? { width: column.width, marginLeft: edges[lanes.from]! - fixedWidth } : { width: column.width };
+      return { index: pinned + lanes.from + at, column, style };
+    });
+    return [...fixed, ...free];
+  }, [columns, pinned, edges, fixedWidth, lanes.from, lanes.to]);
 
   function go(to: Cell): void {
     setActive(to);
-    rows.scrollToIndex(to.row);
-    if (to.column >= pinned) {
-      lanes.scrollToIndex(to.column - pinned);
+    const grid = scroller.current!;
+    const top = to.row * ROW_PX;
+    grid.scrollTop = revealing(grid.scrollTop, top, top + ROW_PX, 0, grid.clientHeight - HEADER_PX);
+    const lane = to.column - pinned;
+    if (lane >= 0) {
+      grid.scrollLeft = revealing(grid.scrollLeft, edges[lane]!, edges[lane + 1]!, fixedWidth, grid.clientWidth);
     }
   }
 
@@ -162,19 +151,13 @@ export function Grid({ label, columns, pinned, rowCount, isSelected, contentOf, 
       onMouseDown={pointed}
     >
       <div role="rowgroup" className={styles.head} style={{ width }}>
-        <div role="row" aria-rowindex={1} className={styles.row}>
-          <div className={styles.fixed} role="presentation" style={{ width: fixedWidth }}>
-            {places.slice(0, pinned).map(columnHead)}
-          </div>
-          {places.slice(pinned).map(columnHead)}
-        </div>
+        <Head places={places} pinned={pinned} fixedWidth={fixedWidth} />
       </div>
-      <div role="rowgroup" className={styles.body} style={{ width, height: rows.getTotalSize() - HEADER_PX }}>
-        {rows.getVirtualItems().map(({ index, start }) => (
+      <div role="rowgroup" className={styles.body} style={{ width, height: rowCount * ROW_PX }}>
+        {indexesOf(rows).map((index) => (
           <Row
             key={index}
             row={index}
-            top={start - HEADER_PX}
             places={places}
             pinned={pinned}
             fixedWidth={fixedWidth}
@@ -189,39 +172,59 @@ export function Grid({ label, columns, pinned, rowCount, isSelected, contentOf, 
   );
 }
 
-/** A column in sight, and where it stands. */
+/** A column in sight, and where it stands: behind the one before it. */
 interface Place {
   index: number;
   column: GridColumn;
-  style: { width: number; left?: number };
+  style: { width: number; marginLeft?: number };
 }
 
-const columnHead = ({ index, column, style }: Place) => (
-  <div
-    key={column.key}
-    role="columnheader"
-    aria-colindex={index + 1}
-    aria-sort={column.sorted ?? undefined}
-    className={`${styles.columnHead} ${column.isNumeric ? styles.numberHead : ""} ${style.left === undefined ? "" : styles.placed}`}
-    style={style}
-  >
-    {column.header}
-  </div>
-);
-
-interface RowProps {
-  row: number;
-  top: number;
+interface HeadProps {
   places: readonly Place[];
   pinned: number;
   fixedWidth: number;
+}
+
+const Head = memo(function Head({ places, pinned, fixedWidth }: HeadProps) {
+  const head = ({ index, column, style }: Place) => (
+    <div
+      key={column.key}
+      role="columnheader"
+      aria-colindex={index + 1}
+      aria-sort={column.sorted ?? undefined}
+      className={`${styles.columnHead} ${column.isNumeric ? styles.numberHead : ""}`}
+      style={style}
+    >
+      {column.header}
+    </div>
+  );
+  return (
+    <div role="row" aria-rowindex={1} className={styles.row}>
+      <div className={styles.fixed} role="presentation" style={{ width: fixedWidth }}>
+        {places.slice(0, pinned).map(head)}
+      </div>
+      {places.slice(pinned).map(head)}
+    </div>
+  );
+});
+
+interface RowProps extends HeadProps {
+  row: number;
   isSelected: boolean;
   activeColumn: number | null;
   activeId: string;
   contentOf: (row: number, column: number) => Content;
 }
 
-const Row = memo(function Row({ row, top, places, pinned, fixedWidth, isSelected, activeColumn, activeId, contentOf }: RowProps) {
+const DIGIT_PX = 10; // also where a browser makes small letters larger
+const PADDING_PX = 16;
+
+/** Whether it is a number for which there is certainly room: to cut them costs an eighth of a frame. */
+function fits(shown: ReactNode, { isNumeric, width }: GridColumn): boolean {
+  return isNumeric && typeof shown === "string" && DIGIT_PX * shown.length + PADDING_PX <= width;
+}
+
+const Row = memo(function Row({ row, places, pinned, fixedWidth, isSelected, activeColumn, activeId, contentOf }: RowProps) {
   function cell({ index, column, style }: Place): ReactNode {
     const { shown, title, isMuted = false } = contentOf(row, index);
     const isActive = index === activeColumn;
@@ -231,7 +234,7 @@ const Row = memo(function Row({ row, top, places, pinned, fixedWidth, isSelected
         id={isActive ? activeId : undefined}
         role="gridcell"
         aria-colindex={index + 1}
-        className={`${styles.cell} ${column.isNumeric ? styles.number : ""} ${style.left === undefined ? "" : styles.placed} ${isMuted ? "muted" : ""} ${isActive ? styles.active : ""}`}
+        className={`${styles.cell} ${column.isNumeric ? styles.number : ""} ${fits(shown, column) ? "" : styles.cut} ${isMuted ? "muted" : ""} ${isActive ? styles.active : ""}`}
         style={style}
         title={title}
       >
@@ -240,7 +243,7 @@ const Row = memo(function Row({ row, top, places, pinned, fixedWidth, isSelected
     );
   }
   return (
-    <div role="row" aria-rowindex={row + 2} aria-selected={isSelected} className={`${styles.row} ${styles.placed}`} style={{ top, height: ROW_PX }}>
+    <div role="row" aria-rowindex={row + 2} aria-selected={isSelected} className={styles.row} style={{ top: row * ROW_PX, height: ROW_PX }}>
       <div className={styles.fixed} role="presentation" style={{ width: fixedWidth }}>
         {places.slice(0, pinned).map(cell)}
       </div>

@@ -1,6 +1,5 @@
 /* What the rows of the table are, runs or groups with their members, and what stands in their cells. */
-import type { ReactNode } from "react";
-import { Link } from "wouter";
+import type { MouseEvent, ReactNode } from "react";
 import type { RunStatus } from "../api/gql";
 import { Swatch } from "../charts/Swatch";
 import type { Palette } from "../charts/palette";
@@ -73,11 +72,22 @@ interface NameProps {
   isSelected: boolean;
   palette: Palette;
   onToggle: (extend: boolean) => void;
+  onOpen: () => void;
   onFold: () => void;
 }
 
+/** Whether it asks for what the browser does with a link: another tab, another window, a file. */
+const isForBrowser = ({ ctrlKey, metaKey, altKey, shiftKey, button }: MouseEvent): boolean => ctrlKey || metaKey || altKey || shiftKey || button !== 0;
+
 /** The first cell of a row: whether it is selected, in which colour, and what it is called. */
-export function NameCell({ frame, row, by, slot, isSelected, palette, onToggle, onFold }: NameProps): ReactNode {
+export function NameCell({ frame, row, by, slot, isSelected, palette, onToggle, onOpen, onFold }: NameProps): ReactNode {
+  function pressed(event: MouseEvent): void {
+    if (!isForBrowser(event)) {
+      event.preventDefault();
+      onOpen();
+    }
+  }
+
   const name = row.kind === "run" ? exact(frame?.cells.get(keyOf(NAME))?.[row.at]) : nameOf(row.group, by);
   return (
     <div className={styles.first}>
@@ -92,9 +102,10 @@ export function NameCell({ frame, row, by, slot, isSelected, palette, onToggle, 
       {row.kind === "run" ? (
         <>
           <span className={row.isMember ? styles.member : styles.swatch}>{slot !== null && <Swatch slot={slot} palette={palette} />}</span>
-          <Link href={`/r/${row.id}`} tabIndex={-1} className={styles.name}>
+          {/* Not a `Link`, each of which watches the address. */}
+          <a href={`/r/${row.id}`} tabIndex={-1} className={styles.name} onClick={pressed}>
             <Middle text={name} />
-          </Link>
+          </a>
         </>
       ) : (
         <button type="button" tabIndex={-1} className={styles.fold} aria-expanded={row.isOpen} onClick={onFold}>

@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useMemo, useState } from "react";
+import { useLocation } from "wouter";
 import { paletteOf } from "../charts/palette";
 import type { Column, ShownColumn } from "../state/url";
 import { useTheme } from "../state/theme";
@@ -13,6 +14,7 @@ const MINUTE_MS = 60_000;
 /** What stands in each cell of the grid; the names are its first column. */
 export function useContent({ rows, frame, fold }: Rows, shown: readonly ShownColumn[], by: readonly Column[], selected: SelectedRows) {
   const palette = paletteOf(useTheme());
+  const [, navigate] = useLocation();
   const now = useNow();
   const cells = useMemo(() => shown.map((column) => frame?.cells.get(keyOf(column))), [shown, frame]);
   return useCallback(
@@ -31,12 +33,13 @@ export function useContent({ rows, frame, fold }: Rows, shown: readonly ShownCol
           isSelected={selected.isSelected(at)}
           palette={palette}
           onToggle={(extend) => (extend ? selected.extendTo(at) : selected.toggle(at))}
+          onOpen={() => navigate(`/r/${row.id}`)}
           onFold={() => fold(row.id)}
         />
       );
       return { shown: name };
     },
-    // What `selected` and `fold` do depends on no more than this.
+    // What `selected`, `navigate` and `fold` do depends on no more than this.
     [rows, shown, cells, frame, selected.places, palette, by, now],
   );
 }
