@@ -12,6 +12,7 @@ import numpy as np
 from playwright.async_api import Locator, Page, expect
 
 from benchmarks import points, report, server
+from benchmarks.browser import Thread
 from benchmarks.report import Section
 from benchmarks.server import LOG, Server, block, new_writer, payload
 from tests.browser.dashboard import Dashboard, open_dashboard
@@ -19,11 +20,12 @@ from tests.browser.explorer import open_browser
 
 T = TypeVar("T")
 
-STEPS: Final = 500
 SAMPLES: Final = 9
+BUCKETS: Final = 500  # places of a line, at most
 HOVERS: Final = 60
 APART: Final = 100  # steps between live points, so that each has a bucket of its own, whose mean it is
 WAIT_S: Final = 60.0  # for anything; what does not come by then never does
+FEW: Final = 100  # runs, up to which a redraw and a zoom are to take a third of what they may with more
 SETTLE_MS: Final = 1_500  # for what was asked meanwhile to be drawn, so that it is in no other sample
 
 # Press a key, and wait until the canvas has been painted anew; in milliseconds. Reading a copy forces the paint.
@@ -36,6 +38,40 @@ async (key) => {
   copy.drawImage(document.querySelector(".uplot canvas"), 0, 0);
   copy.getImageData(0, 0, 1, 1);
   return performance.now() - start;
+}
+"""
+# How long the same takes that draws as many lines on a canvas of that size without a page: no chart can come sooner.
+BARE: Final = """
+async ([runs, places]) => {
+  const { width, height } = document.querySelector(".uplot canvas");
+  const context = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d");
+  let seed = 1;
+  const random = () => (seed = (seed * 1103515245 + 12345) % 2 ** 31) / 2 ** 31 - 0.5;
+  const lines = Array.from({ length: runs }, () => {
+    let row = height / 2;
+    return Float64Array.from({ length: places }, () => (row += (random() * height) / 32));
+  });
+  await new Promise((resolve) => setTimeout(resolve));
+  const start = performance.now();
+  context.globalAlpha = 0.5;
+  for (const line of lines) {
+    context.beginPath();
+    line.forEach((row, place) => context.lineTo((place * width) / places, row));
+    context.stroke();
+  }
+  const copy = new OffscreenCanvas(1, 1).getContext("2d");
+  copy.drawImage(context.canvas, 0, 0);
+  copy.getImageData(0, 0, 1, 1);
+  return performance.now() - start;
+}
+"""
+# Note of each key how long it was until the frame that shows what it did, in milliseconds: steps of 8 from 16 on.
+WATCH_KEYS: Final = """
+() => {
+  window.keys_ms = [];
+  const note = ({ name, duration }) => name === "keydown" && window.keys_ms.push(duration);
+  const watch = new PerformanceObserver((list) => list.getEntries().forEach(note));
+  watch.observe({ type: "event", durationThreshold: 16 });
 }
 """
 WATCH_FRAMES: Final = """
@@ -83,47 +119,55 @@ ZOOMED: Final = "() => window.zoomed_ms"
 def main() -> int:
     """Measure, print, save."""
     given = argparse.ArgumentParser(prog="python -P -m benchmarks.charts", description=__doc__)
-    given.add_argument("--runs", type=int, default=1_000, help="how many, each with 500 points, 1,000 unless given")
+    given.add_argument("--runs", type=int, default=1_000, help="how many, 1,000 unless given")
+    given.add_argument("--steps", type=int, default=500, help="how many points each has, 500 unless given")
     given.add_argument("--output", type=Path, default=Path("build/bench"), help="where charts.md and charts.json go")
     asked = given.parse_args()
-    section = asyncio.run(measure(asked.runs))
-    about = report.about(f"{asked.runs:,} runs of {STEPS} points")
+    section = asyncio.run(measure(asked.runs, asked.steps))
+    about = report.about(f"{asked.runs:,} runs of {asked.steps:,} points")
     print(report.markdown([section], about))
     text, data = report.save([section], about, asked.output, "charts")
     print(f"Saved {text} and {data}.")
     return 0
 
 
-async def measure(runs: int) -> Section:
+async def measure(runs: int, steps: int) -> Section:
     """The charts of so many runs, from the gesture to the pixels."""
-    section = Section(f"Charts of {runs:,} runs", "Chromium without a GPU, 1280 by 800, one chart, on this machine.")
+    how = "Chromium without a GPU, 1280 by 800, one chart. Work: CPU of the thread of the page for a redraw."
+    section = Section(f"Charts of {runs:,} runs", how)
     async with server.started() as runstone:
-        experiment = await fill(runstone, runs)
+        experiment = await fill(runstone, runs, steps)
         token = runstone.settings.token_path.read_text().strip()
         async with open_browser() as browser, open_dashboard(browser, runstone.settings.url, token) as dashboard:
             for mode in ("auto", "lines"):
                 await opened(dashboard, f"/e/{experiment}/charts?m=loss&mode={mode}&u=1")
+                redraw, work = await redraws(dashboard.page)
                 section.add(
                     f"as {mode}",
-                    redraw_ms=await redraws(dashboard.page),
+                    redraw_ms=redraw,
+                    work_ms=work,
+                    key_to_frame_ms=await keys(dashboard.page),
                     hover_frame_ms=await hovers(dashboard.page),
                     zoom_to_new_data_ms=await zooms(dashboard.page),
                 )
+            bare = [await dashboard.page.evaluate(BARE, [runs, min(steps, BUCKETS)]) for _ in range(SAMPLES)]
+            section.add("as many lines on a canvas without a page", redraw_ms=bare)
             await opened(dashboard, f"/e/{experiment}/charts?m=loss&u=1")
-            section.add("a point while a run goes on", to_the_screen_ms=await live(runstone, dashboard.page))
-    section.at_most("redraw", section.median("redraw ms", "as auto"), 50, "ms")
-    section.at_most(f"redraw of {STEPS} buckets", section.median("redraw ms", "as lines"), 50, "ms")
+            section.add("a point while a run goes on", to_the_screen_ms=await live(runstone, dashboard.page, steps))
+    redraw_ms, zoom_ms = (17, 200) if runs <= FEW else (50, 600)
+    section.at_most("redraw", section.median("redraw ms", "as auto"), redraw_ms, "ms")
+    section.at_most("redraw as lines", section.median("redraw ms", "as lines"), redraw_ms, "ms")
     section.at_most("frame while hovering", section.median("hover frame ms", "as auto"), 17, "ms")
-    section.at_most("zoom to new data", section.median("zoom to new data ms", "as auto"), 600, "ms")
+    section.at_most("zoom to new data", section.median("zoom to new data ms", "as auto"), zoom_ms, "ms")
     name = "a point while a run goes on"
     section.at_most("logged point on screen", section.median("to the screen ms", name), 1_500, "ms")
     return section
 
 
-async def fill(runstone: Server, runs: int) -> str:
+async def fill(runstone: Server, runs: int, steps: int) -> str:
     """Log the runs; the id of their experiment."""
     run_id = ""
-    for number, batch in enumerate(points.batches(runs, 1, STEPS, STEPS)):
+    for number, batch in enumerate(points.batches(runs, 1, steps, steps)):
         run_id = await runstone.create_run(name=f"run-{number}")
         await log(runstone, run_id, new_writer(), 0, batch)
         await runstone.finish([run_id])
@@ -159,14 +203,27 @@ async def within(what: str, work: Awaitable[T]) -> T:
         raise TimeoutError(f"waited {WAIT_S:g} s for {what}") from error
 
 
-async def redraws(page: Page) -> list[float]:
-    """From a key that zooms to the pixels of what is there already."""
-    samples = []
+async def redraws(page: Page) -> tuple[list[float], list[float]]:
+    """From a key that zooms to the pixels of what is there already, and what the thread of the page worked for it."""
+    thread = await Thread.of(page)
+    shown, work = [], []
     for _ in range(SAMPLES):
         for key in ("+", "0"):
-            samples.append(await within(f"the redraw after {key}", page.evaluate(REDRAW, key)))
+            begin = await thread.worked_ms()
+            shown.append(await within(f"the redraw after {key}", page.evaluate(REDRAW, key)))
+            work.append(await thread.worked_ms() - begin)
             await page.wait_for_timeout(SETTLE_MS)
-    return samples
+    return shown, work
+
+
+async def keys(page: Page) -> list[float]:
+    """From a key that is pressed to the frame of the browser that shows what is there already."""
+    await page.evaluate(WATCH_KEYS)
+    for _ in range(SAMPLES):
+        for key in ("+", "0"):
+            await page.keyboard.press(key)
+            await page.wait_for_timeout(SETTLE_MS)
+    return list(await page.evaluate("() => window.keys_ms"))
 
 
 async def hovers(page: Page) -> list[float]:
@@ -196,7 +253,7 @@ async def zooms(page: Page) -> list[float]:
     return samples
 
 
-async def live(runstone: Server, page: Page) -> list[float]:
+async def live(runstone: Server, page: Page, steps: int) -> list[float]:
     """From the call that logs a point to the chart that shows it."""
     run_id, writer = await runstone.create_run(name="live"), new_writer()
     samples = []
@@ -206,7 +263,7 @@ async def live(runstone: Server, page: Page) -> list[float]:
         async with asyncio.TaskGroup() as tasks:
             told = tasks.create_task(within(f"the chart to say {words!r}", page.evaluate(TOLD, words)))
             begin = time.perf_counter()
-            await log(runstone, run_id, writer, sample, point(STEPS + APART * sample, lowest))
+            await log(runstone, run_id, writer, sample, point(steps + APART * sample, lowest))
             await told
         if sample > 0:  # before the first, the page did not know of the run
             samples.append((time.perf_counter() - begin) * 1000)

@@ -28,6 +28,7 @@ mutation ($run: CreateRunInput!, $points: LogMetricsInput!, $isLogged: Boolean!)
 }
 """
 STARTED_AT_ONCE = 8
+IDLE_S = 2.0  # longer than any pause after which a chart asks again
 
 # The colours of the first two lines on a light page, and of marks and bands whatever their colour.
 FIRST, SECOND, ANY = [23, 149, 250], [200, 128, 13], None
@@ -380,6 +381,30 @@ async def test_new_run_appears_by_itself(charts: Charts, trainings: Trainings) -
     await trainings.log("late-lynx", constant(2))
 
     await expect(charts.facts("loss")).to_contain_text("2 runs")
+
+
+async def quiet(asked: list[str]) -> None:
+    """Wait until nothing has been asked for a while: what a page asks while it opens has come."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            asked.clear()
+            await asyncio.sleep(IDLE_S)
+            if not asked:
+                return
+
+
+async def test_charts_ask_nothing_while_no_run_goes_on(charts: Charts, trainings: Trainings) -> None:
+    asked: list[str] = []
+    await trainings.log("low-otter", constant(1))
+    await charts.open()
+    await expect(charts.plot("loss")).to_be_visible()
+    charts.page.on("request", lambda request: asked.append(request.url))
+    await quiet(asked)
+
+    await charts.point_at("loss", 0.5, 0.5)
+    await asyncio.sleep(IDLE_S)
+
+    assert asked == []
 
 
 async def test_line_under_the_pointer_stands_out_everywhere(charts: Charts, trainings: Trainings) -> None:

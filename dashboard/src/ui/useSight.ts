@@ -27,14 +27,16 @@ export function useSight(scroller: RefObject<HTMLElement | null>, see: (view: Vi
 
   useLayoutEffect(() => {
     const element = scroller.current!;
-    function isNew(): boolean {
+    function look(drawNow: () => void): void {
       const { scrollTop, scrollLeft, clientWidth, clientHeight } = element;
       const isAsWide = clientWidth === view.current.clientWidth;
       view.current = { scrollTop, scrollLeft, clientWidth, clientHeight };
-      return !isAsWide || !isSame(drawn.current.see(view.current), drawn.current.sight);
+      if (!isAsWide || !isSame(drawn.current.see(view.current), drawn.current.sight)) {
+        drawNow();
+      }
     }
-    const resized = (): void => void (isNew() && draw());
-    const scrolled = (): void => void (isNew() && flushSync(draw));
+    const resized = (): void => look(draw);
+    const scrolled = (): void => look(() => flushSync(draw));
     const observer = new ResizeObserver(resized);
     resized();
     observer.observe(element);
