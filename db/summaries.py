@@ -107,9 +107,17 @@ Owner = tuple[UUID, int]  # a run and a keyset
 
 
 def _wholes(rows: Iterable[asyncpg.Record], keys: Mapping[int, list[str]]) -> Iterator[tuple[list[Owner], Tallies]]:
-    """For each size of keyset what is known of all that have it, and whose each part is."""
-    stored = sorted((row for row in rows if row["run_id"] is not None), key=lambda row: len(keys[row["keyset_id"]]))
-    for size, same in groupby(stored, key=lambda row: len(keys[row["keyset_id"]])):
+    """For each size of keyset what is known of all that have it, and whose each part is.
+
+    Those that log right now come apart: of them much more has to be worked out.
+    """
+    stored = [row for row in rows if row["run_id"] is not None]
+    live = {(row["run_id"], row["keyset_id"]) for row in stored if row["count"] is None}
+
+    def sort(row: asyncpg.Record) -> tuple[int, bool]:
+        return len(keys[row["keyset_id"]]), (row["run_id"], row["keyset_id"]) in live
+
+    for (size, _), same in groupby(sorted(stored, key=sort), key=sort):
         yield _whole(size, list(same))
 
 
