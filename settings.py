@@ -7,6 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+WEB = frozenset({"http", "https"})
+DIGITS_MAX = 20  # of a whole number
 
 
 class SettingsError(ValueError):
@@ -138,7 +140,8 @@ class _Reader:
         text = self.text(name)
         if text is None:
             return default
-        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        is_whole = text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
+        if not is_whole or not least <= int(text) <= most:
             raise SettingsError(f"RUNSTONE_{name} is {text!r}; set a whole number from {least} to {most}")
         return int(text)
 
@@ -156,8 +159,11 @@ class _Reader:
             return None
         try:
             parts = urlsplit(text)
+            _ = parts.port
         except ValueError as error:
-            raise SettingsError(f"RUNSTONE_{name} is not a URL") from error
+            raise SettingsError(f"RUNSTONE_{name} is not a URL: {error}") from error
         if parts.scheme not in schemes:
             raise SettingsError(f"RUNSTONE_{name} must start with one of {', '.join(sorted(schemes))}://")
+        if parts.scheme in WEB and (not parts.hostname or not text.isprintable() or " " in text):
+            raise SettingsError(f"RUNSTONE_{name} names no host; set it as {parts.scheme}://host:port")
         return text

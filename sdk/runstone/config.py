@@ -116,7 +116,8 @@ def is_quiet(env: Mapping[str, str] = os.environ) -> bool:
 def _checked(url: str) -> str:
     try:
         parts = urlsplit(url)
-        known = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        plain = url.isprintable() and " " not in url and not parts.query and not parts.fragment
+        known = plain and parts.scheme in {"http", "https"} and bool(parts.hostname)
         _ = parts.port
     except ValueError:
         known = False
@@ -143,6 +144,6 @@ def _from_file(path: Path) -> Token | None:
 
 def _line(text: str) -> str:
     line = text.strip()
-    if not line.isascii() or not line.isprintable() or " " in line:
+    if not line or not line.isascii() or not line.isprintable() or " " in line:
         raise Unauthenticated("the token is not one line of plain characters", hint="set RUNSTONE_TOKEN again")
     return line

@@ -104,6 +104,9 @@ def test_sync_of_a_run_that_has_no_spool_is_refused(standin: StandIn, capsys: py
     assert main(["sync", "0190b5a4-0000-7000-8000-000000000000"]) == 1
 
     assert "there is no spool of run 0190b5a4-0000-7000-8000-000000000000" in capsys.readouterr().err
+    for wrong in (["/"], [".."], ["--folder", "/nowhere"]):
+        assert main(["sync", *wrong]) == 1
+        assert "there is no" in capsys.readouterr().err
 
 
 def test_a_sync_waits_for_what_is_being_read(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
