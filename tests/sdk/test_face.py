@@ -327,8 +327,8 @@ def test_a_token_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "ftp://x", "127.0.0.1:4747", "http://", "http://a:b@host", "http://host:99999", "http://host:4747\n", "http://a b",
-        "http://host/?a=b", "http://host#a",
+        "ftp://x", "127.0.0.1:4747", "http://", "http://a:b@host", "http://host:99999", "http://host:4747\n",
+        "http://a b", "http://host/?a=b", "http://host#a",
     ],
 )  # fmt: skip
 def test_an_address_that_cannot_be_a_server_is_refused(url: str) -> None:
