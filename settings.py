@@ -81,7 +81,7 @@ class Settings:
         """Read RUNSTONE_* variables. Raises `SettingsError` that names the variable."""
         read = _Reader(env)
         return cls(
-            home=Path(read.text("HOME") or "~/.runstone").expanduser().absolute(),
+            home=read.folder("HOME", "~/.runstone"),
             host=read.text("HOST") or cls.host,
             port=read.whole("PORT", cls.port, 1, 65535),
             public_url=read.url("PUBLIC_URL", {"http", "https"}),
@@ -132,6 +132,13 @@ class _Reader:
 
     def text(self, name: str) -> str | None:
         return self.env.get(f"RUNSTONE_{name}") or None
+
+    def folder(self, name: str, default: str) -> Path:
+        text = self.text(name) or default
+        try:
+            return Path(text).expanduser().absolute()
+        except RuntimeError as error:
+            raise SettingsError(f"RUNSTONE_{name} is {text!r}, and there is no such user on this machine") from error
 
     def any_of(self, prefix: str) -> bool:
         return any(value for name, value in self.env.items() if name.startswith(f"RUNSTONE_{prefix}"))

@@ -108,6 +108,7 @@ def test_settings_travel_in_the_environment(tmp_path: Path) -> None:
     ("name", "value"),
     [
         ("RUNSTONE_PORT", "9" * 5_000),
+        ("RUNSTONE_HOME", "~nobody-of-this-name/runstone"),
         ("RUNSTONE_PUBLIC_URL", "http://"),
         ("RUNSTONE_PUBLIC_URL", "http://a b"),
         ("RUNSTONE_S3_ENDPOINT_URL", "http://:9000"),

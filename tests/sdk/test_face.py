@@ -316,6 +316,12 @@ def test_the_token_of_this_machine_is_found_and_kept_on_it(tmp_path: Path) -> No
     assert "secret" not in repr(local)
 
 
+@pytest.mark.parametrize("name", ["RUNSTONE_HOME", "RUNSTONE_SPOOL_DIR"])
+def test_a_folder_of_nobody_is_refused_by_name(name: str) -> None:
+    with pytest.raises(runstone.Invalid, match=name):
+        config.Spooling.read({name: "~nobody-of-this-name/x"})
+
+
 def test_a_token_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("rs_local_secret\n")
     (tmp_path / "token").chmod(0o644)
