@@ -7,6 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+WEB = frozenset({"http", "https"})
+DIGITS_MAX = 20  # of a whole number
 
 
 class SettingsError(ValueError):
@@ -79,7 +81,7 @@ class Settings:
         """Read RUNSTONE_* variables. Raises `SettingsError` that names the variable."""
         read = _Reader(env)
         return cls(
-            home=Path(read.text("HOME") or "~/.runstone").expanduser().absolute(),
+            home=read.folder("HOME", "~/.runstone"),
             host=read.text("HOST") or cls.host,
             port=read.whole("PORT", cls.port, 1, 65535),
             public_url=read.url("PUBLIC_URL", {"http", "https"}),
@@ -131,6 +133,13 @@ class _Reader:
     def text(self, name: str) -> str | None:
         return self.env.get(f"RUNSTONE_{name}") or None
 
+    def folder(self, name: str, default: str) -> Path:
+        text = self.text(name) or default
+        try:
+            return Path(text).expanduser().absolute()
+        except RuntimeError as error:
+            raise SettingsError(f"RUNSTONE_{name} is {text!r}, and there is no such user on this machine") from error
+
     def any_of(self, prefix: str) -> bool:
         return any(value for name, value in self.env.items() if name.startswith(f"RUNSTONE_{prefix}"))
 
@@ -138,7 +147,8 @@ class _Reader:
         text = self.text(name)
         if text is None:
             return default
-        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        is_whole = text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
+        if not is_whole or not least <= int(text) <= most:
             raise SettingsError(f"RUNSTONE_{name} is {text!r}; set a whole number from {least} to {most}")
         return int(text)
 
@@ -156,8 +166,11 @@ class _Reader:
             return None
         try:
             parts = urlsplit(text)
+            _ = parts.port
         except ValueError as error:
-            raise SettingsError(f"RUNSTONE_{name} is not a URL") from error
+            raise SettingsError(f"RUNSTONE_{name} is not a URL: {error}") from error
         if parts.scheme not in schemes:
             raise SettingsError(f"RUNSTONE_{name} must start with one of {', '.join(sorted(schemes))}://")
+        if parts.scheme in WEB and (not parts.hostname or not text.isprintable() or " " in text):
+            raise SettingsError(f"RUNSTONE_{name} names no host; set it as {parts.scheme}://host:port")
         return text

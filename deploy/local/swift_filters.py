@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import parse_qs
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -13,6 +14,14 @@ WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 TOKEN_HEADER = "X-Runstone-Token"
 ENTRIES_MAX = 10_000
+HEADER = "HTTP_"  # begins the name of a variable that holds one
+# What HTTP itself needs of a request, besides what S3 knows: x-amz-...
+OF_HTTP = frozenset({
+    "accept", "accept-encoding", "access-control-request-headers", "access-control-request-method",
+    "authorization", "connection", "content-length", "content-md5", "content-type", "date", "expect", "host",
+    "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "origin", "range",
+    "transfer-encoding", "user-agent",
+})  # fmt: skip
 EXPOSED = "ETag, Content-Length, Content-Range, x-amz-request-id, x-amz-meta-sha256"
 
 
@@ -45,6 +54,24 @@ def allow_browsers(app: WsgiApp) -> WsgiApp:
         return app(environ, start)
 
     return opened
+
+
+def only_signed(app: WsgiApp) -> WsgiApp:
+    """Take no other headers from a presigned request than the signed ones and those of HTTP and S3.
+
+    Swift heeds its own as well: whoever may PUT could let the object expire, or have it served with a Content-Encoding.
+    """
+
+    def heeding(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        for signed in parse_qs(environ.get("QUERY_STRING", "")).get("X-Amz-SignedHeaders", ()):
+            allowed = OF_HTTP.union(signed.split(";"))
+            for variable in [name for name in environ if name.startswith(HEADER)]:
+                name = variable.removeprefix(HEADER).replace("_", "-").lower()
+                if name not in allowed and not name.startswith("x-amz-"):
+                    del environ[variable]
+        return app(environ, start_response)
+
+    return heeding
 
 
 def with_cache(app: WsgiApp, cache: "Cache") -> WsgiApp:

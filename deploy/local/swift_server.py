@@ -26,7 +26,15 @@ from swift.common.constraints import MAX_REQUEST_LINE
 from swift.common.ring import RingBuilder
 from swift.common.wsgi import SwiftHttpProtocol, loadapp
 
-from deploy.local.swift_filters import TOKEN_HEADER, Cache, WsgiApp, allow_browsers, require_token, with_cache
+from deploy.local.swift_filters import (
+    TOKEN_HEADER,
+    Cache,
+    WsgiApp,
+    allow_browsers,
+    only_signed,
+    require_token,
+    with_cache,
+)
 
 ACCOUNT = "AUTH_runstone"
 BACKENDS = ("account", "container", "object")
@@ -135,7 +143,7 @@ def main() -> None:
     store = with_cache(_load(config, "proxy"), Cache())
     _make_bucket(store, config.bucket)
     eventlet.spawn(_sweep_daily, config.devices)
-    _serve(_listen(config.host, config.port), allow_browsers(store))
+    _serve(_listen(config.host, config.port), allow_browsers(only_signed(store)))
 
 
 def _configure(config: Config, ports: dict[str, int]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Never
 
-from runstone.errors import RunstoneError
+from runstone.errors import NotFound, RunstoneError
 from runstone.terminal import Styled, Table, painted, printable, show
 
 SERVER_COMMANDS: Final = {
@@ -118,6 +118,8 @@ def _sync(asked: argparse.Namespace) -> int:
     from runstone import background
     from runstone.sync import Synced, describe
 
+    if asked.folder is not None and not asked.folder.is_dir():
+        raise NotFound(f"there is no folder {asked.folder}")
     told: dict[str, Synced] = {}
 
     def tell(synced: Synced) -> None:
@@ -204,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help='such as "max(metrics.accuracy) DESC"; may be repeated, for what is equal by the first',
     )
-    runs.add_argument("--limit", type=int, default=20, help="how many at most (20)")
+    runs.add_argument("--limit", type=_count, default=20, help="how many at most (20)")
 
     show = commands.add_parser("show", description=RUN_COMMANDS["show"])
     show.add_argument("run", metavar="RUN", help="the id of a run")
@@ -260,6 +262,12 @@ def _parser() -> argparse.ArgumentParser:
     invite.add_argument("--days", type=int, default=90, help="how long the link and its token work (90)")
     invite.add_argument("--admin", action="store_true", help="they manage the instance too")
     return front
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 999999999")
+    return int(text)
 
 
 def _version() -> str:

@@ -81,7 +81,7 @@ class Spooling:
         """What the environment says. Raises `Invalid`."""
         folder = env.get("RUNSTONE_SPOOL_DIR")
         return cls(
-            folder=Path(folder).expanduser() if folder else home(env) / "spool",
+            folder=_folder(folder, "RUNSTONE_SPOOL_DIR") if folder else home(env) / "spool",
             fsync_s=_number(env, "RUNSTONE_SPOOL_FSYNC_S", FSYNC_S),
             bytes_max=int(_number(env, "RUNSTONE_SPOOL_BYTES_MAX", SPOOL_BYTES_MAX)),
             offline=_is_on(env, "RUNSTONE_OFFLINE"),
@@ -105,7 +105,14 @@ def _is_on(env: Mapping[str, str], name: str) -> bool:
 
 def home(env: Mapping[str, str] = os.environ) -> Path:
     """The folder of the server of this machine."""
-    return Path(env.get("RUNSTONE_HOME") or "~/.runstone").expanduser()
+    return _folder(env.get("RUNSTONE_HOME") or "~/.runstone", "RUNSTONE_HOME")
+
+
+def _folder(text: str, name: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise Invalid(f"{name} is {text!r}, and there is no such user on this machine", path=name) from None
 
 
 def is_quiet(env: Mapping[str, str] = os.environ) -> bool:
@@ -116,7 +123,8 @@ def is_quiet(env: Mapping[str, str] = os.environ) -> bool:
 def _checked(url: str) -> str:
     try:
         parts = urlsplit(url)
-        known = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        plain = url.isprintable() and " " not in url and not parts.query and not parts.fragment
+        known = plain and parts.scheme in {"http", "https"} and bool(parts.hostname)
         _ = parts.port
     except ValueError:
         known = False
@@ -143,6 +151,6 @@ def _from_file(path: Path) -> Token | None:
 
 def _line(text: str) -> str:
     line = text.strip()
-    if not line.isascii() or not line.isprintable() or " " in line:
+    if not line or not line.isascii() or not line.isprintable() or " " in line:
         raise Unauthenticated("the token is not one line of plain characters", hint="set RUNSTONE_TOKEN again")
     return line

@@ -174,7 +174,7 @@ class _Fetcher:
                     return f"the store answered {response.status_code}"
                 if response.status_code != (206 if start else 200):
                     raise Unavailable(f"the store answered {response.status_code} {response.reason_phrase}".rstrip())
-                async for chunk in response.aiter_bytes(CHUNK_BYTES):
+                async for chunk in response.aiter_raw(CHUNK_BYTES):
                     await asyncio.to_thread(_append, file, sha256, chunk)
                     self._progress.advance(len(chunk))
         except httpx.TransportError as error:

@@ -93,7 +93,7 @@ class Outbox:
     @contextmanager
     def mine(self) -> Iterator[bool]:
         """Whether nobody else sends from this spool during the block; up to date then."""
-        if not self.folder.is_dir():
+        if not _is_folder(self.folder):
             yield self._spool is not None
             return
         with spools.locked(self.folder / "sender") as is_mine:
@@ -266,7 +266,7 @@ class Outbox:
         """
         if self._spool is not None:
             self._spool.sync()
-        if not self.folder.is_dir():
+        if not _is_folder(self.folder):
             self._reader.trim(self._position.segment)
             return
         fresh = self.folder / "state.new"
@@ -349,8 +349,16 @@ def _counted(body: bytes) -> dict[str, int]:
     return {}
 
 
+def _is_folder(path: Path) -> bool:
+    """Whether it is one; what is no path at all, such as too long a name, is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def _parent(folder: Path) -> str | None:
-    with suppress(OSError):
+    with suppress(OSError, ValueError):
         return (folder / "parent").read_text("ascii")
     return None
 

@@ -160,7 +160,7 @@ class Sender:
         except OSError as error:  # what is under way is known, only not on the disk: it is sent in the next step
             await self._back_off(Unavailable(f"the spool {self.outbox.folder} cannot be written: {error.strerror}"))
             return True
-        except Exception as error:  # noqa: BLE001 - an answer of a shape that is not ours must not end the sending
+        except Exception as error:
             log.debug("run %s: an answer cannot be read", self._run_id, exc_info=error)
             await self._back_off(self._transport.not_runstone())
             return True

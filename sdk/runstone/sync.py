@@ -71,7 +71,8 @@ async def sync(
     Ends with the first run for which no server answers, or waits for it with `follow`. Raises `NotFound` when a run has
     no spool here.
     """
-    absent = [run_id for run_id in run_ids if not (folder / run_id).is_dir()]
+    here = {run.name for run in folders(folder)}
+    absent = [run_id for run_id in run_ids if run_id not in here]
     if absent:
         raise NotFound(f"there is no spool of run {absent[0]} in {folder}", path="run")
     while True:

@@ -11,7 +11,7 @@ from deploy.local.errors import CannotStart
 from deploy.local.home import free_port, locked
 from deploy.local.postgres import remove_stale_pid_file
 from deploy.local.swift import public_host
-from settings import S3Settings, Settings
+from settings import S3Settings, Settings, SettingsError
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
@@ -102,6 +102,23 @@ def test_settings_travel_in_the_environment(tmp_path: Path) -> None:
     )
 
     assert Settings.from_env(environment.of(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RUNSTONE_PORT", "9" * 5_000),
+        ("RUNSTONE_HOME", "~nobody-of-this-name/runstone"),
+        ("RUNSTONE_PUBLIC_URL", "http://"),
+        ("RUNSTONE_PUBLIC_URL", "http://a b"),
+        ("RUNSTONE_S3_ENDPOINT_URL", "http://:9000"),
+        ("RUNSTONE_DATABASE_URL", "postgresql://host:99999/db"),
+        ("RUNSTONE_REDIS_URL", "redis://host:x"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_env({name: value})
 
 
 @pytest.mark.parametrize(

@@ -107,9 +107,12 @@ def test_a_failure_is_one_line_and_exit_code_1(real: "Server", capsys: pytest.Ca
     assert capsys.readouterr().err == f"error: there is no run {run_id}\n"
 
 
-def test_a_mistake_in_the_command_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", [["compare"], ["runs", "--limit", "0"], ["runs", "--limit", "-1"]])
+def test_a_mistake_in_the_command_is_one_line_and_exit_code_2(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["compare"])
+        main(command)
 
     assert caught.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -64,6 +64,12 @@ def test_a_download_that_breaks_is_taken_up_again(standin: StandIn, run_id: str,
     assert standin.requests.count("GET") == 2
 
 
+def test_bytes_are_taken_as_they_are_stored(standin: StandIn, run_id: str, tmp_path: Path) -> None:
+    standin.faults["GET"].append(Fault(status=200, body="alpha", headers={"Content-Encoding": "gzip"}))
+
+    assert runstone.download(run_id, "model/a.txt", to=tmp_path / "down").read_text() == "alpha"
+
+
 def test_a_store_that_stays_away_is_reported(standin: StandIn, run_id: str, tmp_path: Path) -> None:
     standin.faults["GET"].append(Fault(status=404))
 

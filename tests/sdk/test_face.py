@@ -316,6 +316,12 @@ def test_the_token_of_this_machine_is_found_and_kept_on_it(tmp_path: Path) -> No
     assert "secret" not in repr(local)
 
 
+@pytest.mark.parametrize("name", ["RUNSTONE_HOME", "RUNSTONE_SPOOL_DIR"])
+def test_a_folder_of_nobody_is_refused_by_name(name: str) -> None:
+    with pytest.raises(runstone.Invalid, match=name):
+        config.Spooling.read({name: "~nobody-of-this-name/x"})
+
+
 def test_a_token_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("rs_local_secret\n")
     (tmp_path / "token").chmod(0o644)
@@ -324,13 +330,19 @@ def test_a_token_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
         config.Config.read(env={"RUNSTONE_HOME": str(tmp_path)})
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:4747", "http://", "http://a:b@host", "http://host:99999"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://x", "127.0.0.1:4747", "http://", "http://a:b@host", "http://host:99999", "http://host:4747\n",
+        "http://a b", "http://host/?a=b", "http://host#a",
+    ],
+)  # fmt: skip
 def test_an_address_that_cannot_be_a_server_is_refused(url: str) -> None:
     with pytest.raises(runstone.Invalid, match="server"):
         config.Config.read(url, env={})
 
 
-@pytest.mark.parametrize("token", ["two words", "naïve", "a\nb"])
+@pytest.mark.parametrize("token", ["two words", "naïve", "a\nb", "\t"])
 def test_a_token_that_is_not_one_plain_line_is_refused(token: str) -> None:
     with pytest.raises(runstone.Unauthenticated) as caught:
         config.Config.read(token=token, env={})

@@ -104,6 +104,9 @@ def test_sync_of_a_run_that_has_no_spool_is_refused(standin: StandIn, capsys: py
     assert main(["sync", "0190b5a4-0000-7000-8000-000000000000"]) == 1
 
     assert "there is no spool of run 0190b5a4-0000-7000-8000-000000000000" in capsys.readouterr().err
+    for wrong in (["/"], [".."], ["--folder", "/nowhere"]):
+        assert main(["sync", *wrong]) == 1
+        assert "there is no" in capsys.readouterr().err
 
 
 def test_a_sync_waits_for_what_is_being_read(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,11 +277,22 @@ def test_a_damaged_copy_of_the_state_costs_nothing_and_two_stop_the_sync(
     assert standin.only_run.points("loss") == [(0, 1.0)]
 
 
+def test_a_spool_whose_parent_is_no_name_is_synced_all_the_same(standin: StandIn, spool_folder: Path) -> None:
+    crashed("run.log({'loss': 1})", RUNSTONE_OFFLINE="1")
+    [writer] = spool_folder.glob("*/*/writer")
+    writer.with_name("parent").write_bytes(b"\xff\xfe")
+
+    assert main(["sync"]) == 0
+
+    assert standin.only_run.points("loss") == [(0, 1.0)]
+
+
+@pytest.mark.parametrize("place", ["file", "x" * 300])
 def test_without_a_spool_on_the_disk_a_run_is_as_ever(
-    standin: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    standin: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, place: str
 ) -> None:
     (tmp_path / "file").write_bytes(b"hello")
-    monkeypatch.setenv("RUNSTONE_SPOOL_DIR", str(tmp_path / "file"))
+    monkeypatch.setenv("RUNSTONE_SPOOL_DIR", str(tmp_path / place))
 
     with runstone.start_run(params={"C": 0.1}) as run:
         run.log({"loss": 1})

@@ -79,6 +79,27 @@ async def test_unsigned_amazon_header_is_refused(
     assert await store.find(put.key) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("x-delete-at", "1"),
+        ("x-delete-after", "-1"),
+        ("content-encoding", "gzip"),
+        ("cache-control", "no-transform"),
+    ],
+)
+async def test_what_is_not_signed_changes_nothing(
+    store: Store, http: httpx.AsyncClient, put: Request, name: str, value: str
+) -> None:
+    answer = await http.request(put.method, put.url, headers={**put.headers, name: value}, content=BODY)
+    assert answer.status_code == 200
+
+    get = (await store.signer()).get(put.key, "model.bin")
+    async with http.stream("GET", get.url) as found:
+        assert name not in found.headers
+        assert b"".join([piece async for piece in found.aiter_raw()]) == BODY
+
+
 async def test_url_is_good_for_its_key_method_and_time_only(
     store: Store, http: httpx.AsyncClient, put: Request
 ) -> None:
