@@ -160,7 +160,7 @@ class Sender:
         except OSError as error:  # what is under way is known, only not on the disk: it is sent in the next step
             await self._back_off(Unavailable(f"the spool {self.outbox.folder} cannot be written: {error.strerror}"))
             return True
-        except Exception as error:
+        except Exception as error:  # an answer of any shape comes from somewhere else: it must not end the sending
             log.debug("run %s: an answer cannot be read", self._run_id, exc_info=error)
             await self._back_off(self._transport.not_runstone())
             return True
