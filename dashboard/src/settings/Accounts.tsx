@@ -15,7 +15,8 @@ import { Moment } from "../run/Moment";
 import { Problem } from "../ui/Problem";
 import { type Access, AccessLink } from "./AccessLink";
 import { failureOf } from "./failure";
-import { ROLE_CHOICES } from "./roles";
+import { Refusal } from "./Refusal";
+import { RoleOptions } from "./RoleOptions";
 import styles from "./Settings.module.css";
 import { SureButton } from "./SureButton";
 
@@ -119,22 +120,14 @@ function NewAccount({ projects, onMade }: NewAccountProps) {
         <label>
           <span>may there</span>
           <select name="role" defaultValue="EDITOR">
-            {ROLE_CHOICES.map(({ role, does }) => (
-              <option key={role} value={role}>
-                {does}
-              </option>
-            ))}
+            <RoleOptions />
           </select>
         </label>
         <button type="submit" className="primary">
           Create
         </button>
       </form>
-      {failure !== null && (
-        <p role="alert" className={styles.failure}>
-          {failure}
-        </p>
-      )}
+      <Refusal text={failure} />
     </section>
   );
 }
@@ -220,11 +213,7 @@ function AccountRow({ account, isViewer, onReplaced }: RowProps) {
             </>
           )
         )}
-        {failure !== null && (
-          <span role="alert" className={styles.failure}>
-            {failure}
-          </span>
-        )}
+        <Refusal text={failure} />
       </td>
     </tr>
   );

@@ -4,6 +4,8 @@ import { type ProjectsQuery, RemoveMemberDocument, type Role, SetMemberDocument 
 import lists from "../run/Lists.module.css";
 import { Moment } from "../run/Moment";
 import { failureOf } from "./failure";
+import { Refusal } from "./Refusal";
+import { RoleOptions } from "./RoleOptions";
 import { ROLE_CHOICES, ROLES } from "./roles";
 import styles from "./Settings.module.css";
 
@@ -76,21 +78,13 @@ export function Members({ project, isOwner, onChanged }: Props) {
           <label>
             <span>role</span>
             <select name="role" defaultValue="VIEWER">
-              {ROLE_CHOICES.map(({ role, does }) => (
-                <option key={role} value={role}>
-                  {does}
-                </option>
-              ))}
+              <RoleOptions />
             </select>
           </label>
           <button type="submit">Let in</button>
         </form>
       )}
-      {failure !== null && (
-        <p role="alert" className={styles.failure}>
-          {failure}
-        </p>
-      )}
+      <Refusal text={failure} />
     </section>
   );
 }

@@ -7,6 +7,7 @@ import { Moment } from "../run/Moment";
 import { Problem } from "../ui/Problem";
 import { failureOf } from "./failure";
 import { Members } from "./Members";
+import { Refusal } from "./Refusal";
 import { ROLES } from "./roles";
 import styles from "./Settings.module.css";
 
@@ -95,11 +96,7 @@ function NewProject({ onMade }: { onMade: () => void }) {
         </label>
         <button type="submit">Create</button>
       </form>
-      {failure !== null && (
-        <p role="alert" className={styles.failure}>
-          {failure}
-        </p>
-      )}
+      <Refusal text={failure} />
     </section>
   );
 }

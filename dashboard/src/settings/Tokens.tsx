@@ -7,7 +7,9 @@ import { Moment } from "../run/Moment";
 import { Problem } from "../ui/Problem";
 import { failureOf } from "./failure";
 import { NewSecret } from "./NewSecret";
-import { ROLE_CHOICES, ROLES } from "./roles";
+import { Refusal } from "./Refusal";
+import { RoleOptions } from "./RoleOptions";
+import { ROLES } from "./roles";
 import { SureButton } from "./SureButton";
 import styles from "./Settings.module.css";
 
@@ -91,11 +93,7 @@ function TokenRow({ token, onRevoked }: { token: Token; onRevoked: () => void })
       <td>{token.expiresAt === null ? "never" : <Moment at={token.expiresAt} />}</td>
       <td>
         <SureButton does="Revoke" to={name} onSure={() => void end()} />
-        {failure !== null && (
-          <span role="alert" className={styles.failure}>
-            {failure}
-          </span>
-        )}
+        <Refusal text={failure} />
       </td>
     </tr>
   );
@@ -149,11 +147,7 @@ function NewToken({ projects, onMade }: NewTokenProps) {
         <label>
           <span>may at most</span>
           <select name="role" defaultValue="LOGGER">
-            {ROLE_CHOICES.map(({ role, does }) => (
-              <option key={role} value={role}>
-                {does}
-              </option>
-            ))}
+            <RoleOptions />
             <option value="">what you may</option>
           </select>
         </label>
@@ -171,11 +165,7 @@ function NewToken({ projects, onMade }: NewTokenProps) {
           Create
         </button>
       </form>
-      {failure !== null && (
-        <p role="alert" className={styles.failure}>
-          {failure}
-        </p>
-      )}
+      <Refusal text={failure} />
     </section>
   );
 }
