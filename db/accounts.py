@@ -1,13 +1,13 @@
 """Accounts as those see them who manage the instance: made, disabled, and given new tokens. None is ever deleted."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from db import access, projects, texts, tokens
 from db.access import Action, Role, Scope
-from db.errors import Conflict, Invalid, NotFound
+from db.errors import Conflict, NotFound
 from db.pool import Conn, Pool
 
 GIVEN: Final = "given by an administrator"  # the name of a token that its account did not make itself
@@ -63,10 +63,10 @@ BY_ID = f"""
 """
 
 
-async def _get(conn: Conn, account_id: UUID, path: str) -> ManagedAccount:
+async def _get(conn: Conn, account_id: UUID) -> ManagedAccount:
     row = await conn.fetchrow(BY_ID, account_id)
     if row is None:
-        raise NotFound(f"there is no account {account_id}", path=path)
+        raise NotFound(f"there is no account {account_id}", path="input.accountId")
     return ManagedAccount(**row)
 
 
@@ -87,20 +87,14 @@ async def create(
     """
     access.require_admin(scope, "make accounts")
     texts.name(name, "input.name")
-    expires_at = _end(days)
+    expires_at = tokens.end(days)
     async with pool.acquire() as conn, conn.transaction():
         account_id = await access.create_account(conn, name, is_admin=is_admin)
         if project_id is not None or project is not None:
             found = await projects.get(conn, scope, Action.MANAGE, id=project_id, name=project)
             await access.grant(conn, found.id, account_id, role)
         secret = await access.create_token(conn, account_id, name=GIVEN, expires_at=expires_at)
-        return await _get(conn, account_id, "input.name"), secret
-
-
-def _end(days: int) -> datetime:
-    if not 1 <= days <= tokens.DAYS_MAX:
-        raise Invalid(f"input.days is {days}", path="input.days", limit=f"1 to {tokens.DAYS_MAX} days")
-    return datetime.now(UTC) + timedelta(days=days)
+        return await _get(conn, account_id), secret
 
 
 SET = """
@@ -124,7 +118,7 @@ async def set(
         texts.name(name, "input.name")
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute(SET, account_id, name, is_admin, is_disabled)
-        return await _get(conn, account_id, "input.accountId")
+        return await _get(conn, account_id)
 
 
 REVOKE_ALL = """
@@ -138,9 +132,9 @@ async def replace_tokens(pool: Pool, scope: Scope, account_id: UUID, days: int) 
     Raises `Forbidden`, `Invalid`, `NotFound`, and `Conflict` when the account is disabled.
     """
     access.require_admin(scope, "replace tokens of others")
-    expires_at = _end(days)
+    expires_at = tokens.end(days)
     async with pool.acquire() as conn, conn.transaction():
-        account = await _get(conn, account_id, "input.accountId")
+        account = await _get(conn, account_id)
         if account.disabled_at is not None:
             raise Conflict(f"the account {account.name!r} is disabled", path="input.accountId", hint="let it in first")
         await conn.execute(REVOKE_ALL, account_id)

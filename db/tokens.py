@@ -51,6 +51,13 @@ def _within(scope: Scope, limits: Limits) -> bool:
     return scope.limits is None or scope.limits.allow(limits)
 
 
+def end(days: int) -> datetime:
+    """When a token ends that is made now for so many days. Raises `Invalid`."""
+    if not 1 <= days <= DAYS_MAX:
+        raise Invalid(f"input.days is {days}", path="input.days", limit=f"1 to {DAYS_MAX} days")
+    return datetime.now(UTC) + timedelta(days=days)
+
+
 async def create(
     pool: Pool, scope: Scope, name: str, *, project_id: UUID | None, role: Role | None, days: int
 ) -> tuple[Token, str]:
@@ -59,10 +66,8 @@ async def create(
     What is left open is as in the token that asks.
     """
     texts.name(name, "input.name")
-    if not 1 <= days <= DAYS_MAX:
-        raise Invalid(f"input.days is {days}", path="input.days", limit=f"1 to {DAYS_MAX} days")
     own = scope.limits or Limits(None, None, None)
-    ends = [datetime.now(UTC) + timedelta(days=days), *([own.expires_at] if own.expires_at else [])]
+    ends = [end(days), *([own.expires_at] if own.expires_at else [])]
     limits = Limits(project_id or own.project_id, role or own.role, min(ends))
     async with pool.acquire() as conn, conn.transaction():
         if project_id is not None:
