@@ -5,7 +5,6 @@
 
 import asyncio
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from uuid import UUID
 from benchmarks import live
 from benchmarks.bench import Bench
 from benchmarks.load import Load
+from benchmarks.peak import peak_mib
 from benchmarks.report import Section
 from benchmarks.server import LOG, Server, blocks_of
 from benchmarks.wire import Refused
@@ -99,8 +99,7 @@ async def compact(url: str, run_ids: Sequence[str]) -> None:
         while compacted := sum([await chunks.compact(pool, group) for group in groups]):
             blocks += compacted
         seconds = time.perf_counter() - start
-    mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    print(json.dumps({"blocks": blocks, "seconds": seconds, "mib": mib}))
+    print(json.dumps({"blocks": blocks, "seconds": seconds, "mib": peak_mib()}))
 
 
 if __name__ == "__main__":

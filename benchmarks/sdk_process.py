@@ -16,6 +16,7 @@ from typing import Any, Final
 import orjson
 
 import runstone
+from benchmarks.peak import peak_mib
 from benchmarks.peers.mlflow_script import PARAMS, STEPS
 
 CALLS: Final = 20_000
@@ -131,14 +132,7 @@ def upload(folder: str) -> dict[str, float]:
     run.log_artifacts(Path(folder)).wait()
     seconds = time.perf_counter() - before
     run.finish()
-    return {"seconds": seconds, "mib": _memory_mib()}
-
-
-def _memory_mib() -> float:
-    """The most memory that this program ever had; `getrusage` would begin with that of the one that started it."""
-    status = Path("/proc/self/status").read_text()
-    [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) / 1024
+    return {"seconds": seconds, "mib": peak_mib()}
 
 
 def script(path: str) -> int:
