@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from api.app import make_app
+from api.aside import TURN_S
 from api.guard import SAFE
 from api.live_transport import SocketProtocol, WithoutSockets
 from api.protocol import Protocol
@@ -29,6 +30,7 @@ def main(settings: Settings) -> None:
 def serve(app: ASGIApp, settings: Settings) -> None:
     """Serve any application the way ours is served; the benchmarks compare with an echo."""
     gc.set_threshold(GARBAGE_AFTER)
+    sys.setswitchinterval(TURN_S)
     uvicorn.run(
         app,
         host=settings.host,

@@ -6,6 +6,7 @@ What is dear comes last, so that a document that asks for too much is refused be
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from graphql import (
@@ -21,6 +22,7 @@ from graphql import (
 )
 
 from api import errors, known, limits
+from api.aside import aside
 from api.cost import Cost, costs
 from api.known import Bound, Known, Lists, Unusual
 from api.limits import TooComplex
@@ -90,23 +92,34 @@ class Documents:
             self._kept.move_to_end(text)
         return document
 
-    def find(self, text: str, pay: Callable[[str], None]) -> Document:
+    async def find(self, text: str, pay: Callable[[str], None]) -> Document:
         """The document of this text; who asks has to `pay` for one that is not kept. Raises `Refused`."""
         document = self.kept(text)
         if document is None:
             pay(text)
-            document = self._keep(text, self._read(text))
+            try:
+                document = await aside(partial(self._read, text))
+            except Refused as refused:
+                self._keep_refused(text, refused)
+                raise
+            self._keep(text, document)
         return document
 
-    def _keep(self, text: str, document: Document) -> Document:
+    def _keep(self, text: str, document: Document) -> None:
+        if text in self._kept:  # somebody else asked for it meanwhile
+            return
         self._kept[text] = document
         self._characters += len(text)
         while len(self._kept) > DOCUMENTS_KEPT or self._characters > CHARACTERS_KEPT:
             oldest, _ = self._kept.popitem(last=False)
             self._characters -= len(oldest)
-        return document
+
+    def _keep_refused(self, text: str, refused: Refused) -> None:
+        if len(text) <= limits.CHARACTERS.most:
+            self._refused.put(text, refused.errors)
 
     def _read(self, text: str) -> Document:
+        """The document, newly read. Raises `Refused`."""
         try:
             return self._valid(text)
         except TooComplex as failure:
@@ -115,10 +128,6 @@ class Documents:
             found = [GraphQLError(error.message, error.nodes, error.source, error.positions, extensions=BAD)]
         except GraphQLError as error:
             found = [error]
-        except Refused as refused:
-            found = refused.errors
-        if len(text) <= limits.CHARACTERS.most:
-            self._refused.put(text, found)
         raise Refused(found)
 
     def _valid(self, text: str) -> Document:

@@ -181,7 +181,7 @@ class GraphQLEndpoint:
         )
         context = Context(self._deps, viewer, request_id)
         token = token_id(authorization)
-        document = self._documents.find(asked.query, functools.partial(self._deps.budgets.read, token))
+        document = await self._documents.find(asked.query, functools.partial(self._deps.budgets.read, token))
         refresh = functools.partial(self._refresh, authorization, recent is not None)
         bound = document.bound(asked.operation_name, asked.variables)
         if bound is not None:

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator, Awaitable, Hashable
 from functools import partial
 from inspect import isawaitable
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, Self, cast
 
 import orjson
 from graphql import (
@@ -31,7 +31,7 @@ from graphql import (
 from api import errors
 from api.bodies import Asked, BadRequest
 from api.context import Context, Deps
-from api.documents import Documents, Refused
+from api.documents import Document, Documents, Refused
 from api.live import Texts
 from db.access import Scope
 from db.errors import Unavailable
@@ -51,15 +51,22 @@ class Item(Protocol):
 
 
 class Operation:
-    """A subscription as one client asked for it. Raises `Refused`, `BadRequest`, `TooComplex`, `RateLimited`."""
+    """A subscription as one client asked for it."""
+
+    @classmethod
+    async def read(
+        cls, deps: Deps, schema: GraphQLSchema, documents: Documents, token: str, scope: Scope, asked: Asked
+    ) -> Self:
+        """The operation of the document. Raises `Refused`, `BadRequest`, `TooComplex`, `RateLimited`."""
+        found = await documents.find(asked.query, partial(deps.budgets.read, token))
+        return cls(deps, schema, found, token, scope, asked)
 
     def __init__(
-        self, deps: Deps, schema: GraphQLSchema, documents: Documents, token: str, scope: Scope, asked: Asked
+        self, deps: Deps, schema: GraphQLSchema, found: Document, token: str, scope: Scope, asked: Asked
     ) -> None:
         self._deps = deps
         self._scope = scope
         self._request_id = secrets.token_hex(8)
-        found = documents.find(asked.query, partial(deps.budgets.read, token))
         document = found.node
         operation = get_operation_ast(document, asked.operation_name)
         if operation is None:

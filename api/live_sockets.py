@@ -7,7 +7,7 @@ takes nothing for some seconds is told so and cut, and continues later behind th
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final
@@ -74,7 +74,7 @@ class Sockets:
 
     def __init__(self, deps: Deps, schema: GraphQLSchema, documents: Documents) -> None:
         self._deps = deps
-        self._ask = partial(Operation, deps, schema, documents)
+        self._ask = partial(Operation.read, deps, schema, documents)
         self._open: set[Socket] = set()
         self._waiting = 0
 
@@ -148,7 +148,7 @@ class Socket:
         self,
         websocket: WebSocket,
         deps: Deps,
-        ask: Callable[[str, Scope, Asked], Operation],
+        ask: Callable[[str, Scope, Asked], Awaitable[Operation]],
         admit: Callable[["Socket"], None],
     ) -> None:
         self.token_id = ""
@@ -278,7 +278,7 @@ class Socket:
         assert self._scope is not None
         request_id = secrets.token_hex(8)
         try:
-            operation = self._ask(self.token_id, self._scope, asked)
+            operation = await self._ask(self.token_id, self._scope, asked)
             async with aclosing(await operation.items()) as items:
                 async for item in items:
                     await self._send(f"{head}{await operation.text(item)}}}")

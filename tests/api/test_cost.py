@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 
 from api.budgets import Budgets, CostlyLane, RateLimited, open_budgets
 from api.cost import costs, price_of
-from api.documents import Documents, Refused
+from api.documents import Document, Documents, Refused
 from api.prices import PRICES, TRAINING
 from api.schema import schema
 from benchmarks.abuses import ABUSES
@@ -49,10 +49,14 @@ LOG = """
 """
 
 
-def cost_of(document: str, **variables: Any) -> int:
+async def read(document: str) -> Document:
+    """The document, newly read. Raises `Refused`."""
+    return await Documents(SCHEMA, introspection=True).find(document, lambda _: None)
+
+
+async def cost_of(document: str, **variables: Any) -> int:
     """What the only operation of a valid document costs."""
-    read = Documents(SCHEMA, introspection=True).find(document, lambda _: None)
-    [cost] = read.costs.values()
+    [cost] = (await read(document)).costs.values()
     return cost.with_variables(variables)
 
 
@@ -139,10 +143,9 @@ def legitimate() -> Iterator[tuple[str, str, dict[str, Any]]]:
     )
 
 
-def test_what_is_needed_is_allowed() -> None:
+async def test_what_is_needed_is_allowed() -> None:
     for name, document, variables in legitimate():
-        read = Documents(SCHEMA, introspection=True).find(document, lambda _: None)
-        for cost in read.costs.values():
+        for cost in (await read(document)).costs.values():
             assert 0 < cost.with_variables(variables) <= ALLOWED, name
 
 
@@ -173,24 +176,29 @@ def is_large(field: GraphQLField) -> bool:
     return is_list_type(type_) or re.search(r"Column$|^Cells$", get_named_type(type_).name) is not None
 
 
-def test_an_unlisted_field_costs_more_than_nothing() -> None:
-    plain = cost_of("{ viewer { name } }")
+async def test_an_unlisted_field_costs_more_than_nothing() -> None:
+    plain = await cost_of("{ viewer { name } }")
     assert plain > 0
-    assert cost_of("{ viewer { name isAdmin } }") == plain + 1
+    assert await cost_of("{ viewer { name isAdmin } }") == plain + 1
 
 
-def test_the_cost_follows_the_arguments() -> None:
-    def page(first: int, more: str = "id") -> int:
-        return cost_of(f"{{ runs(first: {first}) {{ nodes {{ {more} }} }} }}")
+async def test_the_cost_follows_the_arguments() -> None:
+    async def page(first: int, more: str = "id") -> int:
+        return await cost_of(f"{{ runs(first: {first}) {{ nodes {{ {more} }} }} }}")
 
-    assert page(20) - page(10) == page(30) - page(20) == 20  # a run and its id, ten times
-    assert page(20, "params(first: 30) { nodes { key } }") - page(10, "params(first: 30) { nodes { key } }") > 600
-    assert cost_of("{ runs { nodes { id } } }") == page(50), "the schema's default"
-    assert cost_of("{ runs(first: 500) { nodes { id } } }") == cost_of("{ runs(first: 5000) { nodes { id } } }")
-    assert page(50, "id } totalCount pageInfo { endCursor") > page(50) + 5_000, "counting is dear"
+    assert await page(20) - await page(10) == await page(30) - await page(20) == 20  # a run and its id, ten times
+    assert (
+        await page(20, "params(first: 30) { nodes { key } }") - await page(10, "params(first: 30) { nodes { key } }")
+        > 600
+    )
+    assert await cost_of("{ runs { nodes { id } } }") == await page(50), "the schema's default"
+    assert await cost_of("{ runs(first: 500) { nodes { id } } }") == await cost_of(
+        "{ runs(first: 5000) { nodes { id } } }"
+    )
+    assert await page(50, "id } totalCount pageInfo { endCursor") > await page(50) + 5_000, "counting is dear"
 
 
-def test_variables_cost_what_literals_cost() -> None:
+async def test_variables_cost_what_literals_cost() -> None:
     document = """
         query ($first: Int! = 7, $select: RunSelection!, $keys: [String!]!, $points: Int) {
           runs(first: $first) { edges { node { ...More } } }
@@ -205,12 +213,12 @@ def test_variables_cost_what_literals_cost() -> None:
         for name, value in (("$first", first), ("$points", points), ("$keys", given["keys"])):
             literal = literal.replace(name, json.dumps(value))
         literal = literal.replace("$select", '{ runIds: ["1", "2", "3"] }')
-        assert cost_of(document, **given, first=first, points=points) == cost_of(literal)
-    assert cost_of(document, **given, first=7) == cost_of(document, **given)
-    assert cost_of(document, **given, first=8) > cost_of(document, **given)
+        assert await cost_of(document, **given, first=first, points=points) == await cost_of(literal)
+    assert await cost_of(document, **given, first=7) == await cost_of(document, **given)
+    assert await cost_of(document, **given, first=8) > await cost_of(document, **given)
 
 
-def test_a_fragment_costs_what_its_fields_cost() -> None:
+async def test_a_fragment_costs_what_its_fields_cost() -> None:
     spread = """
         query ($n: Int!) { runs(first: $n) { ...Page pageInfo { ...Ends } } }
         fragment Ends on PageInfo { endCursor }
@@ -227,14 +235,14 @@ def test_a_fragment_costs_what_its_fields_cost() -> None:
         }} }}
     """
     for n in (1, 3, 50):
-        assert cost_of(spread, n=n) == cost_of(written, n=n)
+        assert await cost_of(spread, n=n) == await cost_of(written, n=n)
 
 
-def test_a_bomb_is_measured_in_steps_not_in_leaves() -> None:
+async def test_a_bomb_is_measured_in_steps_not_in_leaves() -> None:
     """2^29 fields with variables in each fragment: only sharing what was measured comes to an end."""
     document, _ = ABUSES["fragment bomb with variables"]
     with pytest.raises(Refused, match="refused") as refused:
-        Documents(SCHEMA, introspection=True).find(document, lambda _: None)
+        await read(document)
     assert "fields" in refused.value.errors[0].message
     small = parse(re.sub(r"\.\.\.F\d+ }", "}", document).replace("...F0", "...F0 }", 1))
     assert costs(SCHEMA, small)
@@ -245,7 +253,7 @@ async def test_an_answer_says_what_it_cost(client: Client) -> None:
     answers = [(await client.post(document, first=first)).json() for first in (10, 20, 20)]
     shown = [answer["extensions"]["cost"] for answer in answers]
 
-    assert [cost["requested"] for cost in shown] == [cost_of(document, first=first) for first in (10, 20, 20)]
+    assert [cost["requested"] for cost in shown] == [await cost_of(document, first=first) for first in (10, 20, 20)]
     assert {(cost["allowed"], cost["depth"]) for cost in shown} == {(ALLOWED, 3)}
     assert all(cost["remaining"] < Settings.token_cost_per_minute for cost in shown)
 
@@ -262,7 +270,7 @@ async def test_a_token_has_a_budget_that_trainings_do_not_need(
     run_id = await client.create_run()
     headers = {"Authorization": f"Bearer {client.token}"}
     page = {"query": "{ runs(first: 100) { nodes { id name params { nodes { key } } } } }"}
-    cost = cost_of(page["query"])
+    cost = await cost_of(page["query"])
     async with client_of(replace(server.settings, token_cost_per_minute=cost * 3)) as http:
         answers = [await http.post("/graphql", json=page, headers=headers) for _ in range(4)]
         assert [answer.status_code for answer in answers[:2]] == [200, 200]
@@ -310,9 +318,9 @@ async def test_ten_mutations_cost_ten_times_one(server: Server, client: Client) 
         given = f'input: {{ name: "same", projectName: "{client.project}" }}'
         return f"mutation {{ {' '.join(f'a{at}: createExperiment({given}) {{ __typename }}' for at in range(count))} }}"
 
-    assert cost_of(making(10)) == 10 * cost_of(making(1))
+    assert await cost_of(making(10)) == 10 * await cost_of(making(1))
     headers = {"Authorization": f"Bearer {client.token}"}
-    async with client_of(replace(server.settings, token_cost_per_minute=cost_of(making(15)))) as http:
+    async with client_of(replace(server.settings, token_cost_per_minute=await cost_of(making(15)))) as http:
         for count, status in ((10, 200), (10, 429), (1, 200)):
             answer = await http.post("/graphql", json={"query": making(count)}, headers=headers)
             assert answer.status_code == status

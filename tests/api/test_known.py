@@ -46,8 +46,8 @@ class Uncompiled(Documents):
         document = super().kept(text)
         return replace(document, known=None, lists=None) if document else None
 
-    def find(self, text: str, pay: Callable[[str], None]) -> Document:
-        return replace(super().find(text, pay), known=None, lists=None)
+    async def find(self, text: str, pay: Callable[[str], None]) -> Document:
+        return replace(await super().find(text, pay), known=None, lists=None)
 
 
 class Pair:
