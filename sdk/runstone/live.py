@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import countOf
 from pathlib import Path
 from time import time_ns
 from types import TracebackType
@@ -26,7 +27,7 @@ from runstone.delivery import Delivery
 from runstone.errors import Incomplete, Invalid, ParamConflict, RunSealed, RunstoneError, StopRequested
 from runstone.files import LocalFile
 from runstone.outbox import Outbox
-from runstone.spool import ROWS, RowForm, Spool, is_alive, row_form
+from runstone.spool import ROWS, Pack, RowForm, Spool, is_alive, row_form
 from runstone.system import Monitor
 from runstone.transport import Transport
 from runstone.uploads import Upload
@@ -45,6 +46,7 @@ FORKED: Final = "this process was forked from the one that started the run; here
 
 T = TypeVar("T")
 AnyRun = TypeVar("AnyRun", bound="_Writing")
+Append: TypeAlias = Callable[[Pack, int, int, Sequence[Any]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class _Writing:
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._spool = spool
-        self._append: Callable[[bytes, int], bool] = spool.append_body
+        self._append: Append = spool.append_packed
         self._outbox = Outbox(spool.folder, spool)
         self._delivery = Delivery(transport, run_id, spool.folder.parent, self._outbox)
         self._syncing = asyncio.create_task(spool.keep_synced())
@@ -140,12 +142,10 @@ class _Writing:
         """
         if not metrics:
             return
-        row = [value for value in metrics.values() if type(value) is float]
-        if len(row) < len(metrics):
+        if countOf(map(type, metrics.values()), float) < len(metrics):
             metrics = values.numbers(metrics)
-            row = list(metrics.values())
         keys = tuple(metrics)
-        pack, count, names = self._forms.get(keys) or self._form(keys)
+        pack, length, count, names = self._forms.get(keys) or self._form(keys)
         if step is None:
             step = self._next_step
         elif type(step) is not int or not 0 <= step <= values.STEP_MAX:
@@ -153,17 +153,17 @@ class _Writing:
         if self._closed:
             raise self._sealed()
         self._next_step = step + 1
-        self._append(pack(ROWS, count, step, time_ns() // 1_000_000, *row, names), count)
+        self._append(pack, length, count, [ROWS, count, step, time_ns() // 1_000_000, *metrics.values(), names])
 
     def log_aside(self, metrics: Mapping[str, float], step: int) -> None:
         """Points of another thread, such as a monitor's: the step of a `log` without one stays as it is."""
         row = [values.number(key, value) for key, value in metrics.items()]
         keys = tuple(metrics)
-        pack, count, names = self._forms.get(keys) or self._form(keys)
+        pack, length, count, names = self._forms.get(keys) or self._form(keys)
         if self._closed:
             raise self._sealed()
         if row:
-            self._append(pack(ROWS, count, values.step(step), time_ns() // 1_000_000, *row, names), count)
+            self._append(pack, length, count, [ROWS, count, values.step(step), time_ns() // 1_000_000, *row, names])
 
     def _watch_system(self, every_s: float) -> None:
         """Measure the machine until the run ends."""
@@ -311,15 +311,15 @@ class _Writing:
         self._spool.close()
         self._append = self._append_first
 
-    def _append_first(self, body: bytes, points: int) -> bool:
+    def _append_first(self, pack: Pack, length: int, points: int, content: Sequence[Any]) -> bool:
         self._own_spool()
-        return self._append(body, points)
+        return self._append(pack, length, points, content)
 
     def _own_spool(self) -> None:
         if self._append == self._append_first:
             parent = self._outbox.name
             self._spool = Spool(self._spool.folder.parent / values.new_id(), self._spool.settings, parent)
-            self._append = self._spool.append_body
+            self._append = self._spool.append_packed
 
     async def _open(self) -> None:
         """Begin to send; say when no server is there. Raises what the server refuses."""
