@@ -118,9 +118,9 @@ def number(key: str, value: object) -> float:
     Takes what holds one number: int, float, Decimal, Fraction, and scalars or 0-dimensional arrays of NumPy, PyTorch,
     JAX and their like. Raises `TypeError` that names the key for all else, `Invalid` when it is out of range.
     """
-    if type(value) is float:
-        return value
-    plain = plain_scalar(value)
+    plain = value if type(value) is float else plain_scalar(value)
+    if type(plain) is float:
+        return plain
     if isinstance(plain, bool) or not hasattr(type(plain), "__float__") or _is_array(plain):
         raise TypeError(f"metric {key!r} must be one number, not {_kind(value)}: {_shown(value)}")
     try:
@@ -132,9 +132,10 @@ def number(key: str, value: object) -> float:
 def plain_scalar(value: object) -> object:
     """The Python value in a scalar or 0-dimensional array; anything else as it is."""
     item = getattr(value, "item", None)
-    if callable(item) and getattr(value, "shape", None) is not None and len(value.shape) == 0:  # type: ignore[attr-defined]
-        return item()
-    return value
+    if not callable(item):
+        return value
+    shape = getattr(value, "shape", None)
+    return item() if shape is not None and len(shape) == 0 else value
 
 
 def _is_array(value: object) -> bool:
@@ -172,7 +173,7 @@ def flatten(
 
 def numbers(metrics: Mapping[Any, Any]) -> dict[Any, float]:
     """The numbers of metrics; in nested mappings with the keys joined by dots. Raises `TypeError`, `Invalid`."""
-    if any(isinstance(value, Mapping) for value in metrics.values()):
+    if any(issubclass(kind, Mapping) for kind in set(map(type, metrics.values()))):
         return _flat_metrics(metrics)
     return {key: number(key, value) for key, value in metrics.items()}
 
