@@ -140,6 +140,8 @@ class _Writing:
         {"val": {"loss": 1}} is val.loss. Raises `TypeError` or `Invalid`, which name
         the key, and `RunSealed` after `finish`.
         """
+        if type(metrics) is not dict:
+            metrics = values.mapping(metrics, "metrics")
         if not metrics:
             return
         if countOf(map(type, metrics.values()), float) < len(metrics):
@@ -148,7 +150,7 @@ class _Writing:
         pack, length, count, names = self._forms.get(keys) or self._form(keys)
         if step is None:
             step = self._next_step
-        elif type(step) is not int or not 0 <= step <= values.STEP_MAX:
+        if type(step) is not int or not 0 <= step <= values.STEP_MAX:
             step = values.step(step)
         if self._closed:
             raise self._sealed()
@@ -199,7 +201,7 @@ class _Writing:
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Notes on the run, changeable at any time; the value None removes a tag."""
-        self._add("tags", [values.tag(key, value) for key, value in tags.items()])
+        self._add("tags", checked_tags(tags))
 
     def log_input(
         self,
@@ -576,7 +578,7 @@ async def start(
     """
     recorded = {
         "params": checked_params(params or {}),
-        "tags": [values.tag(key, value) for key, value in (tags or {}).items()],
+        "tags": checked_tags(tags or {}),
     }
     captured = await capture.capture()
     about = {"source": captured.source, "environment": captured.environment}
@@ -618,6 +620,11 @@ def checked_params(params: Mapping[str, Any]) -> list[dict[str, Any]]:
         if not _is_same(found.setdefault(key, param), param):
             raise _param_conflict(found[key], param)
     return list(found.values())
+
+
+def checked_tags(tags: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Tags as they are sent. Raises `TypeError`, `Invalid`."""
+    return [values.tag(key, value) for key, value in values.mapping(tags, "tags").items()]
 
 
 def _is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:

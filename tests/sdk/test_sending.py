@@ -354,9 +354,22 @@ def test_a_mistake_is_raised_at_the_call_and_costs_nothing_else(standin: StandIn
             run.log({"": 1})
         with pytest.raises(runstone.ParamConflict, match="'C'"):
             run.log_params({"C": 0.2})
+        for write in (run.log, run.log_params, run.set_tags):
+            with pytest.raises(TypeError, match="must be a mapping such as a dict, not list"):
+                write([("loss", 2)])  # type: ignore[arg-type]  # this is the mistake
         run.log_params({"C": 0.1})
         run.log({})
         run.log({"loss": 3})
+
+    assert [value for _, value in standin.only_run.points("loss")] == [1, 3]
+
+
+def test_behind_the_last_step_there_is_none(standin: StandIn) -> None:
+    with runstone.start_run() as run:
+        run.log({"loss": 1}, step=2**63 - 1)
+        with pytest.raises(runstone.Invalid, match="step 9223372036854775808 is out of range"):
+            run.log({"loss": 2})
+        run.log({"loss": 3}, step=5)
 
     assert [value for _, value in standin.only_run.points("loss")] == [1, 3]
 
