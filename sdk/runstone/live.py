@@ -366,7 +366,7 @@ class _Writing:
         await self._send_rest(lambda: self._outbox.is_ended, patience_s)
         self._outcome = await asyncio.to_thread(self._finished, status)
         if self._outcome.missing:
-            raise _incomplete(self._outcome)
+            raise _incomplete(self._outcome, self._outbox)
         if self._outcome.pending:
             log.warning("%s", _not_yet(self._outcome, self._spool.folder))
         return self._outcome
@@ -378,6 +378,13 @@ class _Writing:
         try:
             if self._delivery.is_started:
                 await self._delivery.until(is_done, patience_s)
+        except asyncio.CancelledError:
+            log.warning(
+                "run %s was interrupted while it sent the rest, which is kept in %s: run `runstone sync`",
+                self.id,
+                self._spool.folder,
+            )
+            raise
         finally:
             if self._monitor is not None:
                 self._monitor.stop()
@@ -646,13 +653,18 @@ def _not_yet(finished: Finished, folder: Path) -> str:
     return f"run {finished.run_id} is not stored as a whole yet: {shown}. It is kept in {folder}: run `runstone sync`"
 
 
-def _incomplete(finished: Finished) -> Incomplete:
+def _incomplete(finished: Finished, outbox: Outbox) -> Incomplete:
+    """The failure of a run; its spool is still there when the server did not refuse all that is missing."""
     shown = "; ".join(finished.missing[:5])
     more = len(finished.missing) - 5
     error = Incomplete(
         f"run {finished.run_id} has {finished.points} points, {finished.params} params and {finished.files} files"
         f" stored, but not: {shown}{f'; and {more} more' if more > 0 else ''}"
     )
+    if outbox.is_on_disk:
+        error.hint = (
+            f"what was not sent is kept in {outbox.folder}; `runstone sync` sends it when nothing keeps it back"
+        )
     error.finished = finished
     return error
 

@@ -13,6 +13,7 @@ import pytest
 
 import runstone
 from runstone import background, sender
+from runstone.cli import main
 from tests.sdk.standin import TOKEN, Fault, StandIn
 
 UNAVAILABLE = {"errors": [{"message": "try later", "extensions": {"code": "UNAVAILABLE", "retryable": True}}]}
@@ -289,10 +290,13 @@ def test_a_token_that_is_revoked_ends_the_waiting(standin: StandIn) -> None:
     run.log({"loss": 0})
     started = time.monotonic()
 
-    with pytest.raises(runstone.Incomplete, match="1 points: revoked"):
+    with pytest.raises(runstone.Incomplete, match=r"1 points: revoked.*`runstone sync`"):
         run.finish()
 
     assert time.monotonic() - started < 20
+    standin.faults["Flush"].clear()
+    assert main(["sync"]) == 0
+    assert standin.only_run.points("loss") == [(0, 0.0)]
 
 
 def test_what_does_not_fit_into_the_spool_is_counted_and_recorded(
