@@ -221,15 +221,15 @@ def _watch_appends(points: Failpoints) -> None:
     """The moment when a row is in the spool and `log` has not returned."""
     from runstone.spool import Spool
 
-    append = Spool.append_body
+    append = Spool.append_packed
 
-    def append_watched(self: Spool, body: bytes, count: int) -> bool:
-        is_taken = append(self, body, count)
+    def append_watched(self: Spool, pack: Any, length: int, count: int, content: Any) -> bool:
+        is_taken = append(self, pack, length, count, content)
         if count:
             points.take(SDK_APPENDED)
         return is_taken
 
-    setattr(Spool, "append_body", append_watched)  # noqa: B010  # a method is replaced
+    setattr(Spool, "append_packed", append_watched)  # noqa: B010  # a method is replaced
 
 
 def _watch_answers(points: Failpoints) -> None:

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import countOf
 from pathlib import Path
 from time import time_ns
 from types import TracebackType
@@ -26,7 +27,7 @@ from runstone.delivery import Delivery
 from runstone.errors import Incomplete, Invalid, ParamConflict, RunSealed, RunstoneError, StopRequested
 from runstone.files import LocalFile
 from runstone.outbox import Outbox
-from runstone.spool import ROWS, RowForm, Spool, is_alive, row_form
+from runstone.spool import ROWS, Pack, RowForm, Spool, is_alive, row_form
 from runstone.system import Monitor
 from runstone.transport import Transport
 from runstone.uploads import Upload
@@ -45,6 +46,7 @@ FORKED: Final = "this process was forked from the one that started the run; here
 
 T = TypeVar("T")
 AnyRun = TypeVar("AnyRun", bound="_Writing")
+Append: TypeAlias = Callable[[Pack, int, int, Sequence[Any]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class _Writing:
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._spool = spool
-        self._append: Callable[[bytes, int], bool] = spool.append_body
+        self._append: Append = spool.append_packed
         self._outbox = Outbox(spool.folder, spool)
         self._delivery = Delivery(transport, run_id, spool.folder.parent, self._outbox)
         self._syncing = asyncio.create_task(spool.keep_synced())
@@ -138,32 +140,32 @@ class _Writing:
         {"val": {"loss": 1}} is val.loss. Raises `TypeError` or `Invalid`, which name
         the key, and `RunSealed` after `finish`.
         """
+        if type(metrics) is not dict:
+            metrics = values.mapping(metrics, "metrics")
         if not metrics:
             return
-        row = [value for value in metrics.values() if type(value) is float]
-        if len(row) < len(metrics):
+        if countOf(map(type, metrics.values()), float) < len(metrics):
             metrics = values.numbers(metrics)
-            row = list(metrics.values())
         keys = tuple(metrics)
-        pack, count, names = self._forms.get(keys) or self._form(keys)
+        pack, length, count, names = self._forms.get(keys) or self._form(keys)
         if step is None:
             step = self._next_step
-        elif type(step) is not int or not 0 <= step <= values.STEP_MAX:
+        if type(step) is not int or not 0 <= step <= values.STEP_MAX:
             step = values.step(step)
         if self._closed:
             raise self._sealed()
         self._next_step = step + 1
-        self._append(pack(ROWS, count, step, time_ns() // 1_000_000, *row, names), count)
+        self._append(pack, length, count, [ROWS, count, step, time_ns() // 1_000_000, *metrics.values(), names])
 
     def log_aside(self, metrics: Mapping[str, float], step: int) -> None:
         """Points of another thread, such as a monitor's: the step of a `log` without one stays as it is."""
         row = [values.number(key, value) for key, value in metrics.items()]
         keys = tuple(metrics)
-        pack, count, names = self._forms.get(keys) or self._form(keys)
+        pack, length, count, names = self._forms.get(keys) or self._form(keys)
         if self._closed:
             raise self._sealed()
         if row:
-            self._append(pack(ROWS, count, values.step(step), time_ns() // 1_000_000, *row, names), count)
+            self._append(pack, length, count, [ROWS, count, values.step(step), time_ns() // 1_000_000, *row, names])
 
     def _watch_system(self, every_s: float) -> None:
         """Measure the machine until the run ends."""
@@ -199,7 +201,7 @@ class _Writing:
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Notes on the run, changeable at any time; the value None removes a tag."""
-        self._add("tags", [values.tag(key, value) for key, value in tags.items()])
+        self._add("tags", checked_tags(tags))
 
     def log_input(
         self,
@@ -311,15 +313,15 @@ class _Writing:
         self._spool.close()
         self._append = self._append_first
 
-    def _append_first(self, body: bytes, points: int) -> bool:
+    def _append_first(self, pack: Pack, length: int, points: int, content: Sequence[Any]) -> bool:
         self._own_spool()
-        return self._append(body, points)
+        return self._append(pack, length, points, content)
 
     def _own_spool(self) -> None:
         if self._append == self._append_first:
             parent = self._outbox.name
             self._spool = Spool(self._spool.folder.parent / values.new_id(), self._spool.settings, parent)
-            self._append = self._spool.append_body
+            self._append = self._spool.append_packed
 
     async def _open(self) -> None:
         """Begin to send; say when no server is there. Raises what the server refuses."""
@@ -364,7 +366,7 @@ class _Writing:
         await self._send_rest(lambda: self._outbox.is_ended, patience_s)
         self._outcome = await asyncio.to_thread(self._finished, status)
         if self._outcome.missing:
-            raise _incomplete(self._outcome)
+            raise _incomplete(self._outcome, self._outbox)
         if self._outcome.pending:
             log.warning("%s", _not_yet(self._outcome, self._spool.folder))
         return self._outcome
@@ -376,6 +378,13 @@ class _Writing:
         try:
             if self._delivery.is_started:
                 await self._delivery.until(is_done, patience_s)
+        except asyncio.CancelledError:
+            log.warning(
+                "run %s was interrupted while it sent the rest, which is kept in %s: run `runstone sync`",
+                self.id,
+                self._spool.folder,
+            )
+            raise
         finally:
             if self._monitor is not None:
                 self._monitor.stop()
@@ -576,7 +585,7 @@ async def start(
     """
     recorded = {
         "params": checked_params(params or {}),
-        "tags": [values.tag(key, value) for key, value in (tags or {}).items()],
+        "tags": checked_tags(tags or {}),
     }
     captured = await capture.capture()
     about = {"source": captured.source, "environment": captured.environment}
@@ -620,6 +629,11 @@ def checked_params(params: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def checked_tags(tags: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Tags as they are sent. Raises `TypeError`, `Invalid`."""
+    return [values.tag(key, value) for key, value in values.mapping(tags, "tags").items()]
+
+
 def _is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
@@ -639,13 +653,18 @@ def _not_yet(finished: Finished, folder: Path) -> str:
     return f"run {finished.run_id} is not stored as a whole yet: {shown}. It is kept in {folder}: run `runstone sync`"
 
 
-def _incomplete(finished: Finished) -> Incomplete:
+def _incomplete(finished: Finished, outbox: Outbox) -> Incomplete:
+    """The failure of a run; its spool is still there when the server did not refuse all that is missing."""
     shown = "; ".join(finished.missing[:5])
     more = len(finished.missing) - 5
     error = Incomplete(
         f"run {finished.run_id} has {finished.points} points, {finished.params} params and {finished.files} files"
         f" stored, but not: {shown}{f'; and {more} more' if more > 0 else ''}"
     )
+    if outbox.is_on_disk:
+        error.hint = (
+            f"what was not sent is kept in {outbox.folder}; `runstone sync` sends it when nothing keeps it back"
+        )
     error.finished = finished
     return error
 

@@ -80,6 +80,11 @@ class Outbox:
         return self._has_opening and self.opening is None
 
     @property
+    def is_on_disk(self) -> bool:
+        """Whether the spool has a folder, which is gone when all of it is stored."""
+        return _is_folder(self.folder)
+
+    @property
     def dropped(self) -> tuple[int, int]:
         """Points and other records for which there was no room."""
         return self._reader.dropped()
@@ -93,7 +98,7 @@ class Outbox:
     @contextmanager
     def mine(self) -> Iterator[bool]:
         """Whether nobody else sends from this spool during the block; up to date then."""
-        if not _is_folder(self.folder):
+        if not self.is_on_disk:
             yield self._spool is not None
             return
         with spools.locked(self.folder / "sender") as is_mine:
@@ -266,7 +271,7 @@ class Outbox:
         """
         if self._spool is not None:
             self._spool.sync()
-        if not _is_folder(self.folder):
+        if not self.is_on_disk:
             self._reader.trim(self._position.segment)
             return
         fresh = self.folder / "state.new"

@@ -20,7 +20,7 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +59,9 @@ KINDS: Final[dict[Kind, int]] = {
     "upload": 7,
     "finish": 8,
 }
-# What packs a row, the number of its values, and its keys as they are packed.
-RowForm: TypeAlias = tuple[Callable[..., bytes], int, bytes]
+Pack: TypeAlias = Callable[..., None]  # of a buffer, an offset there, and what is packed
+# What packs a row, the bytes that it takes, the number of its values, and its keys as they are packed.
+RowForm: TypeAlias = tuple[Pack, int, int, bytes]
 NAMES: Final = {number: kind for kind, number in KINDS.items()}
 
 
@@ -81,12 +82,13 @@ class Damage:
 
 
 def row_form(keys: tuple[str, ...]) -> RowForm:
-    """How rows of these keys are packed: `pack(ROWS, count, step, time_ms, *values, names)`.
+    """How rows of these keys are packed, each as (ROWS, count, step, time_ms, *values, names).
 
     The keys are distinct and at least one.
     """
     names = "\0".join(keys).encode()
-    return struct.Struct(f"{ROW.format}{len(keys)}d{len(names)}s").pack, len(keys), names
+    form = struct.Struct(f"{ROW.format}{len(keys)}d{len(names)}s")
+    return form.pack_into, form.size, len(keys), names
 
 
 def aligned(size_bytes: int) -> int:
@@ -217,15 +219,15 @@ class Spool:
 
     def append(self, kind: Kind, content: dict[str, Any]) -> bool:
         """Append another record, for which there is room when the disk has any; False when it has none."""
-        body = KIND.pack(KINDS[kind]) + json.dumps(content, separators=(",", ":")).encode()
-        return self.append_body(body, 0)
+        text = json.dumps(content, separators=(",", ":")).encode()
+        form = struct.Struct(f"{KIND.format}{len(text)}s")
+        return self.append_packed(form.pack_into, form.size, 0, (KINDS[kind], text))
 
-    def append_body(self, body: bytes, points: int) -> bool:
+    def append_packed(self, pack: Pack, length: int, points: int, content: Sequence[Any]) -> bool:
         """Append a row with so many points, or with none another record; False when there is no room.
 
-        Every name that is looked up here is paid for by each `log`.
+        `pack` makes a body of that length of the content. Every name that is looked up here is paid for by each `log`.
         """
-        length = len(body)
         size = 16 + length
         with self._lock:
             start = self._offset
@@ -238,8 +240,8 @@ class Spool:
             self._offset = start + ((size + 7) & ~7)
             data = self._data
             try:
-                data[start + 16 : start + size] = body
-                PACK_HEADER(data, start, MAGIC, crc32(body, start), length)
+                pack(data, start + 16, *content)
+                PACK_HEADER(data, start, MAGIC, crc32(data[start + 16 : start + size], start), length)
             except BaseException:
                 _fill(data, start, size)
                 raise
@@ -264,7 +266,7 @@ class Spool:
         else:
             self._unsynced.append(segment)
         self._segment = segment
-        self._data = segment.data
+        self._data = memoryview(segment.data)
         self._size = len(segment.data)
         self._offset = START.size
         self._note_dropped()
@@ -373,7 +375,7 @@ def name(segment: int) -> str:
     return f"{segment:08}.log"
 
 
-def _fill(data: mmap.mmap, start: int, size_bytes: int) -> None:
+def _fill(data: memoryview, start: int, size_bytes: int) -> None:
     """Put an empty record where one was interrupted, so that readers go on behind it."""
     body = bytes(size_bytes - HEADER.size)
     data[start + HEADER.size : start + size_bytes] = body

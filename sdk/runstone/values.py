@@ -118,23 +118,34 @@ def number(key: str, value: object) -> float:
     Takes what holds one number: int, float, Decimal, Fraction, and scalars or 0-dimensional arrays of NumPy, PyTorch,
     JAX and their like. Raises `TypeError` that names the key for all else, `Invalid` when it is out of range.
     """
-    if type(value) is float:
-        return value
-    plain = plain_scalar(value)
+    plain = value if type(value) is float else plain_scalar(value)
+    if type(plain) is float:
+        return plain
     if isinstance(plain, bool) or not hasattr(type(plain), "__float__") or _is_array(plain):
         raise TypeError(f"metric {key!r} must be one number, not {_kind(value)}: {_shown(value)}")
+    return _nearest(plain, f"metric {key!r}", key)
+
+
+def _nearest(value: Any, what: str, key: str) -> float:
+    """The float64 nearest to it. Raises `Invalid`, also where Python would make an infinity of a finite number."""
     try:
-        return float(plain)  # type: ignore[arg-type]  # it has __float__
+        nearest = float(value)
+        if not math.isinf(nearest) or value == nearest:
+            return nearest
     except OverflowError:
-        raise Invalid(f"metric {key!r} is too large for a float64", path=key, limit="about 1.8e308") from None
+        pass
+    except ValueError as error:
+        raise Invalid(f"{what} cannot be stored: {error}", path=key) from error
+    raise Invalid(f"{what} is too large for a float64", path=key, limit="about 1.8e308")
 
 
 def plain_scalar(value: object) -> object:
     """The Python value in a scalar or 0-dimensional array; anything else as it is."""
     item = getattr(value, "item", None)
-    if callable(item) and getattr(value, "shape", None) is not None and len(value.shape) == 0:  # type: ignore[attr-defined]
-        return item()
-    return value
+    if not callable(item):
+        return value
+    shape = getattr(value, "shape", None)
+    return item() if shape is not None and len(shape) == 0 else value
 
 
 def _is_array(value: object) -> bool:
@@ -154,13 +165,20 @@ def step(value: object) -> int:
     return whole
 
 
+def mapping(given: object, what: str) -> Mapping[Any, Any]:
+    """`given` when it is one. Raises `TypeError`."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{what} must be a mapping such as a dict, not {_kind(given)}: {_shown(given)}")
+    return given
+
+
 def flatten(
     params: Mapping[Any, Any], prefix: str = "", depth: int = 1, *, what: str = "params"
 ) -> Iterator[tuple[str, Any]]:
     """The leaves of nested mappings, with the keys joined by dots: {"a": {"b": 1}} is a.b = 1. Raises `Invalid`."""
     if depth > DEPTH_MAX:
         raise Invalid(f"{what} are nested deeper than {DEPTH_MAX} under {prefix[:60]!r}", limit=f"{DEPTH_MAX} levels")
-    for key, value in params.items():
+    for key, value in mapping(params, what).items():
         if not isinstance(key, str) and (isinstance(key, bool) or not isinstance(key, int)):
             raise TypeError(f"{what} {prefix!r} have the key {key!r}; a key must be text or a whole number")
         full = f"{prefix}{key}"
@@ -172,7 +190,7 @@ def flatten(
 
 def numbers(metrics: Mapping[Any, Any]) -> dict[Any, float]:
     """The numbers of metrics; in nested mappings with the keys joined by dots. Raises `TypeError`, `Invalid`."""
-    if any(isinstance(value, Mapping) for value in metrics.values()):
+    if any(issubclass(kind, Mapping) for kind in set(map(type, metrics.values()))):
         return _flat_metrics(metrics)
     return {key: number(key, value) for key, value in metrics.items()}
 
@@ -190,7 +208,7 @@ def param(key: str, value: object) -> dict[str, Any]:
     """The param as it is sent: key, type and value. Raises `TypeError`, `Invalid`; both name the key."""
     name(key, "param key")
     what = f"param {key!r}"
-    plain = _plain(value)
+    plain = _plain(value, key)
     match plain:
         case None:
             kind = "NULL"
@@ -205,18 +223,18 @@ def param(key: str, value: object) -> dict[str, Any]:
         case str():
             kind, plain = "STRING", _value(plain, what)
         case list() | tuple() | Mapping():
-            kind, plain = "JSON", _json(what, plain)
+            kind, plain = "JSON", _json(key, plain)
             _value(json.dumps(plain, ensure_ascii=False, separators=(",", ":")), what)
         case _:
             raise TypeError(f"{what} cannot be {_kind(value)}: {_shown(value)}; pass text, a number or a list")
     return {"key": key, "type": kind, "value": plain}
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, key: str) -> object:
     value = plain_scalar(value)
     match value:
         case Enum():
-            return _plain(value.value)
+            return _plain(value.value, key)
         case PurePath():
             return str(value)
         case datetime():
@@ -230,7 +248,7 @@ def _plain(value: object) -> object:
         case float():
             return float(value)
     if hasattr(type(value), "__float__") and not _is_array(value):  # Decimal, Fraction and such
-        return float(value)  # type: ignore[arg-type]  # it has __float__
+        return _nearest(value, repr(key), key)
     return value
 
 
@@ -243,10 +261,11 @@ def _float(value: float) -> float | str:
     return value
 
 
-def _json(what: str, value: object, depth: int = 1) -> Any:
+def _json(key: str, value: object, depth: int = 1) -> Any:
+    what = f"param {key!r}"
     if depth > DEPTH_MAX:
         raise Invalid(f"{what} is nested deeper than {DEPTH_MAX}", limit=f"{DEPTH_MAX} levels")
-    plain = _plain(value)
+    plain = _plain(value, key)
     match plain:
         case None | bool() | int():
             return plain
@@ -258,9 +277,9 @@ def _json(what: str, value: object, depth: int = 1) -> Any:
                 raise Invalid(f"{what} holds {plain} in a list", hint='JSON has no such number; use None or "nan"')
             return plain
         case list() | tuple():
-            return [_json(what, element, depth + 1) for element in plain]
+            return [_json(key, element, depth + 1) for element in plain]
         case Mapping():
-            return {str(key): _json(what, element, depth + 1) for key, element in plain.items()}
+            return {str(name): _json(key, element, depth + 1) for name, element in plain.items()}
     raise TypeError(f"{what} cannot hold {_kind(value)}: {_shown(value)}")
 
 
@@ -269,7 +288,7 @@ def tag(key: str, value: object) -> dict[str, Any]:
     name(key, "tag key")
     if value is None:
         return {"key": key, "value": None}
-    plain = _plain(value)
+    plain = _plain(value, key)
     if not isinstance(plain, str | int | float):
         raise TypeError(f"tag {key!r} must be text, not {_kind(value)}: {_shown(value)}")
     return {"key": key, "value": _value(str(plain), f"tag {key!r}")}
@@ -292,5 +311,8 @@ def _kind(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001  # what is refused is told even where it cannot be shown
+        text = object.__repr__(value)
     return text if len(text) <= 60 else f"{text[:60]}..."

@@ -16,6 +16,7 @@ import pytest
 
 import runstone
 from runstone import background, config
+from runstone.cli import main
 from tests.sdk.standin import TOKEN, Fault, StandIn
 
 
@@ -245,6 +246,30 @@ def test_ctrl_c_ends_the_run_as_killed(standin: StandIn) -> None:
         process.communicate(timeout=40)
 
     assert standin.only_run.status == "KILLED"
+
+
+def test_a_finish_that_is_interrupted_says_where_the_rest_is(standin: StandIn) -> None:
+    standin.faults["FinishRun"].extend([Fault(status=503)] * 1000)
+    program = textwrap.dedent(
+        """
+        import runstone
+        run = runstone.start_run()
+        run.log({"loss": 1})
+        run.finish()
+        """
+    )
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as process:
+        standin.wait_for("FinishRun", timeout_s=40)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=40)
+
+    assert "run `runstone sync`" in said
+    standin.faults["FinishRun"].clear()
+    assert main(["sync"]) == 0
+    assert (standin.only_run.status, standin.only_run.points("loss")) == ("FINISHED", [(0, 1.0)])
 
 
 def test_a_forked_child_logs_and_leaves_the_end_to_its_parent(standin: StandIn) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import runstone
 from runstone import background, sender
+from runstone.cli import main
 from tests.sdk.standin import TOKEN, Fault, StandIn
 
 UNAVAILABLE = {"errors": [{"message": "try later", "extensions": {"code": "UNAVAILABLE", "retryable": True}}]}
@@ -289,10 +290,13 @@ def test_a_token_that_is_revoked_ends_the_waiting(standin: StandIn) -> None:
     run.log({"loss": 0})
     started = time.monotonic()
 
-    with pytest.raises(runstone.Incomplete, match="1 points: revoked"):
+    with pytest.raises(runstone.Incomplete, match=r"1 points: revoked.*`runstone sync`"):
         run.finish()
 
     assert time.monotonic() - started < 20
+    standin.faults["Flush"].clear()
+    assert main(["sync"]) == 0
+    assert standin.only_run.points("loss") == [(0, 0.0)]
 
 
 def test_what_does_not_fit_into_the_spool_is_counted_and_recorded(
@@ -354,9 +358,22 @@ def test_a_mistake_is_raised_at_the_call_and_costs_nothing_else(standin: StandIn
             run.log({"": 1})
         with pytest.raises(runstone.ParamConflict, match="'C'"):
             run.log_params({"C": 0.2})
+        for write in (run.log, run.log_params, run.set_tags):
+            with pytest.raises(TypeError, match="must be a mapping such as a dict, not list"):
+                write([("loss", 2)])  # type: ignore[arg-type]  # this is the mistake
         run.log_params({"C": 0.1})
         run.log({})
         run.log({"loss": 3})
+
+    assert [value for _, value in standin.only_run.points("loss")] == [1, 3]
+
+
+def test_behind_the_last_step_there_is_none(standin: StandIn) -> None:
+    with runstone.start_run() as run:
+        run.log({"loss": 1}, step=2**63 - 1)
+        with pytest.raises(runstone.Invalid, match="step 9223372036854775808 is out of range"):
+            run.log({"loss": 2})
+        run.log({"loss": 3}, step=5)
 
     assert [value for _, value in standin.only_run.points("loss")] == [1, 3]
 

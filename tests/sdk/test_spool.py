@@ -34,8 +34,8 @@ def opened(folder: Path, **settings: float) -> Spool:
 
 
 def append_row(writer: Spool, keys: tuple[str, ...], step: int, time_ms: int, row: list[float]) -> bool:
-    pack, count, names = row_form(keys)
-    return writer.append_body(pack(spool.ROWS, count, step, time_ms, *row, names), count)
+    pack, length, count, names = row_form(keys)
+    return writer.append_packed(pack, length, count, (spool.ROWS, count, step, time_ms, *row, names))
 
 
 def steps(folder: Path) -> list[int]:
@@ -257,10 +257,10 @@ def victim(folder: Path) -> Iterator["subprocess.Popen[str]"]:
         from runstone.spool import ROWS, Spool, row_form
         folder = Path({str(folder)!r})
         writer = Spool(folder, Spooling(folder.parents[1]))
-        pack, count, names = row_form(("loss", "accuracy"))
+        pack, length, count, names = row_form(("loss", "accuracy"))
         step = 0
         while True:
-            writer.append_body(pack(ROWS, count, step, 1, 1.0, 2.0, names), count)
+            writer.append_packed(pack, length, count, (ROWS, count, step, 1, 1.0, 2.0, names))
             sys.stdout.write(f"{{step}}\\n")
             sys.stdout.flush()
             step += 1

@@ -26,6 +26,11 @@ class FakeTensor:
         return self._value
 
 
+class Unshown:
+    def __repr__(self) -> str:
+        raise RuntimeError("half made")
+
+
 class Colour(Enum):
     RED = "red"
 
@@ -44,6 +49,7 @@ class Colour(Enum):
         (np.array(2.5), 2.5),
         (FakeTensor(0.25), 0.25),
         (math.inf, math.inf),
+        (Decimal("-Infinity"), -math.inf),
         (5e-324, 5e-324),
     ],
 )
@@ -65,9 +71,15 @@ def test_what_is_not_one_number_is_refused_by_its_key(value: object) -> None:
         values.number("val/loss", value)
 
 
-def test_a_number_beyond_float64_is_refused() -> None:
+@pytest.mark.parametrize("value", [10**400, Decimal("1e400"), -np.longdouble("1e4000"), Decimal("sNaN")])
+def test_a_number_that_float64_does_not_have_is_refused(value: object) -> None:
     with pytest.raises(Invalid, match="'loss'"):
-        values.number("loss", 10**400)
+        values.number("loss", value)
+
+
+def test_what_cannot_be_shown_is_refused_by_its_key_all_the_same() -> None:
+    with pytest.raises(TypeError, match=r"'loss' must be one number, not .*Unshown"):
+        values.number("loss", Unshown())
 
 
 @pytest.mark.parametrize("step", [0, 2**63 - 1, np.int32(5)])
@@ -119,7 +131,7 @@ def test_a_param_that_is_no_value_is_refused_by_its_key(value: object) -> None:
         values.param("lr", value)
 
 
-@pytest.mark.parametrize("value", [2**63, "x" * 65_537, "a\0b", "\ud800", ["\0"], [math.nan]])
+@pytest.mark.parametrize("value", [2**63, "x" * 65_537, "a\0b", "\ud800", ["\0"], [math.nan], Decimal("1e400")])
 def test_a_param_that_cannot_be_stored_is_refused_by_its_key(value: object) -> None:
     with pytest.raises(Invalid, match="'lr'"):
         values.param("lr", value)
