@@ -44,7 +44,7 @@ async def test_new_token_is_shown_once_and_works_until_it_is_revoked(
     assert (await machine.ask(WHO))["viewer"]["memberships"][0]["role"] == "OWNER"
     assert await dashboard.violations() == []
 
-    await dashboard.page.reload()
+    await dashboard.reload()
     await expect(dashboard.page.get_by_role("row").filter(has_text="gpu-box-3")).to_be_visible()
     await expect(dashboard.main()).not_to_contain_text(secret)
     await expect(dashboard.page.get_by_role("row").filter(has_text="gpu-box-3")).not_to_contain_text("not yet")

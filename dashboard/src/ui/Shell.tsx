@@ -3,7 +3,7 @@ import { useQuery } from "urql";
 import { Link, useLocation } from "wouter";
 import { ShellDocument } from "../api/gql";
 import { keepTheme, useTheme } from "../state/theme";
-import { useView } from "../state/view";
+import { update } from "../state/view";
 import { useShortcuts, useShowKeys } from "./Keys";
 import mark from "./mark.svg";
 import { Popover } from "./Popover";
@@ -18,7 +18,6 @@ interface Props {
 export function Shell({ onChangeToken, children }: Props) {
   const [{ data }] = useQuery({ query: ShellDocument, variables: {} });
   const [path, navigate] = useLocation();
-  const [, update] = useView();
   const theme = useTheme();
   const showKeys = useShowKeys();
 
