@@ -44,6 +44,9 @@ export function write(): void {
 
 function watch(watcher: () => void): () => void {
   watchers.add(watcher);
+  if (watchers.size === 1) {
+    OTHERS.forEach((type) => addEventListener(type, settle, { capture: true })); // before the router shows another page
+  }
   return () => watchers.delete(watcher);
 }
 
@@ -56,5 +59,3 @@ function settle(): void {
   ahead = null;
   tell();
 }
-
-OTHERS.forEach((type) => addEventListener(type, settle));
