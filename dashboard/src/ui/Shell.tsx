@@ -54,7 +54,7 @@ export function Shell({ onChangeToken, children }: Props) {
         <button type="button" className="plain" title="Light or dark (t)" aria-label={`Change to ${theme === "dark" ? "light" : "dark"}`} onClick={changeTheme}>
           {theme === "dark" ? "☾" : "☀"}
         </button>
-        <Popover className="plain" label={data?.viewer.name ?? "…"} name={`You: ${data?.viewer.name ?? "…"}`}>
+        <Popover className={`plain ${styles.you}`} label={<span>{data?.viewer.name ?? "…"}</span>} name={`You: ${data?.viewer.name ?? "…"}`}>
           {(close) => (
             <div className={styles.menu}>
               <Link className="button plain" href="/settings/tokens" onClick={close}>
