@@ -4,7 +4,7 @@ import { clientWith } from "./api/client";
 import { forgetToken, keepToken, keptToken } from "./api/token";
 import { Pages } from "./routes";
 import { ThemeContext, useDocumentTheme } from "./state/theme";
-import { useView } from "./state/view";
+import { useLinkedTheme } from "./state/view";
 import { KeysProvider } from "./ui/Keys";
 import { Shell } from "./ui/Shell";
 import { TokenBox, type TokenNeed } from "./ui/TokenBox";
@@ -15,8 +15,7 @@ const PAGE = <Pages />; // one element, so that what changes around it does not 
 export function App() {
   const [token, setToken] = useState(keptToken);
   const [need, setNeed] = useState<TokenNeed | null>(token === null ? "missing" : null);
-  const [view] = useView();
-  const theme = useDocumentTheme(view.theme);
+  const theme = useDocumentTheme(useLinkedTheme());
 
   const refused = useCallback(() => {
     forgetToken();

@@ -20,6 +20,7 @@ RUN_AXE = """
 """
 Theme: TypeAlias = Literal["light", "dark"]
 THEMES: tuple[Theme, ...] = ("light", "dark")
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
 STORE = "{ serverInfo { artifactOrigin } }"
 
 expect.set_options(timeout=WAIT_S * 1000)
@@ -55,6 +56,16 @@ class Dashboard:
         """Follow a link to this path, with the token in its fragment, as the printed link has it."""
         await self.page.goto(f"{self.url}{path}#token={self.token}")
 
+    async def go_back(self) -> None:
+        """To the view before this one."""
+        await url_of(self.page)
+        await self.page.go_back()
+
+    async def reload(self) -> None:
+        """Load what is shown once more."""
+        await url_of(self.page)
+        await self.page.reload()
+
     def main(self) -> Locator:
         """What is below the bar."""
         return self.page.get_by_role("main")
@@ -68,6 +79,12 @@ class Dashboard:
             await expect(self.page.locator("html")).to_have_attribute("data-theme", theme)
             found += [f"{theme}: {violation}" for violation in await self.page.evaluate(RUN_AXE, RULES)]
         return found
+
+
+async def url_of(page: Page) -> str:
+    """What the address bar says of what is shown, which it does behind the picture."""
+    await page.evaluate(DRAWN)
+    return page.url
 
 
 async def store_of(url: str, token: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from playwright.async_api import Locator, Request, expect
 
 import runstone
-from tests.browser.dashboard import Dashboard
+from tests.browser.dashboard import Dashboard, url_of
 from tests.browser.explorer import WAIT_S
 from tests.conftest import Client, new_id
 
@@ -53,6 +53,14 @@ INK = """
       }
       const mean = rows.reduce((sum, row) => sum + row, 0) / Math.max(1, rows.length);
       return [rows.length, mean, rows[0] ?? 0, rows.at(-1) ?? 0];
+    }
+"""
+
+PRESS_AT_ONCE = """
+    (keys) => {
+      for (const key of keys) {
+        document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      }
     }
 """
 
@@ -121,9 +129,9 @@ class Charts:
         await self.page.mouse.up()
         await self.page.mouse.move(0, 0)
 
-    def state(self) -> dict[str, list[str]]:
+    async def state(self) -> dict[str, list[str]]:
         """What the address says."""
-        return parse_qs(urlsplit(self.page.url).query)
+        return parse_qs(urlsplit(await url_of(self.page)).query)
 
 
 class Trainings:
@@ -210,7 +218,7 @@ async def test_logarithmic_axis_gives_every_power_the_same_room(charts: Charts, 
     await charts.page.get_by_role("checkbox", name="log y").check()
 
     await charts.ink_until("loss", SECOND, lambda ten: 0.5 < ten.row < 0.7)
-    assert charts.state()["ylog"] == ["1"]
+    assert (await charts.state())["ylog"] == ["1"]
 
 
 async def test_smoothed_line_lies_before_what_was_logged(charts: Charts, trainings: Trainings) -> None:
@@ -223,7 +231,7 @@ async def test_smoothed_line_lies_before_what_was_logged(charts: Charts, trainin
 
     await charts.ink_until("loss", FIRST, lambda line: line.reach < 0.9 * before.reach)
     assert (await charts.ink("loss", ANY)).reach == whole.reach
-    assert charts.state()["sm"] == ["ema:0.95"]
+    assert (await charts.state())["sm"] == ["ema:0.95"]
 
 
 async def test_dragged_range_is_asked_for_again(charts: Charts, trainings: Trainings) -> None:
@@ -235,14 +243,14 @@ async def test_dragged_range_is_asked_for_again(charts: Charts, trainings: Train
 
     await charts.drag("loss", (0.5, 0.3), (0.6, 0.4))
     await expect(charts.facts("loss")).to_contain_text("exact")
-    low, high = (float(end) for end in charts.state()["xr"][0].split(".."))
+    low, high = (float(end) for end in (await charts.state())["xr"][0].split(".."))
     assert (asked[-1]["min"], asked[-1]["max"]) == (low, high)
     assert 1_400 < low < 1_600 < high < 1_900
 
     await charts.plot("loss").locator(".u-over").dblclick()
     await charts.page.mouse.move(0, 0)
     await expect(charts.facts("loss")).to_contain_text("buckets")
-    assert "xr" not in charts.state()
+    assert "xr" not in (await charts.state())
 
 
 async def test_range_dragged_upwards_is_of_that_chart_alone(charts: Charts, trainings: Trainings) -> None:
@@ -254,14 +262,14 @@ async def test_range_dragged_upwards_is_of_that_chart_alone(charts: Charts, trai
 
     chip = charts.page.get_by_role("button", name=re.compile(r"^loss \S+ . \S+ .$"))
     await expect(chip).to_be_visible()
-    low, high = (float(end) for end in charts.state()["yr"][0].split(".."))
+    low, high = (float(end) for end in (await charts.state())["yr"][0].split(".."))
     assert low < 5 < 45 < high < 55
-    assert charts.state()["ym"] == ["loss"]
-    assert "xr" not in charts.state()
+    assert (await charts.state())["ym"] == ["loss"]
+    assert "xr" not in (await charts.state())
     assert await charts.ink("other", FIRST) == whole
     await charts.page.keyboard.press("0")
     await expect(chip).to_have_count(0)
-    assert "yr" not in charts.state()
+    assert "yr" not in (await charts.state())
 
 
 async def test_line_that_stands_out_moves_with_the_axis(charts: Charts, trainings: Trainings) -> None:
@@ -429,7 +437,7 @@ async def test_checked_runs_are_drawn_and_the_link_says_so(charts: Charts, train
     await charts.page.get_by_role("checkbox", name="Select low-otter").check()
 
     await expect(charts.plot("loss")).to_have_attribute("aria-label", "loss, 1 run, low-otter ends at 1")
-    assert charts.state()["sel"] == [trainings.ids["low-otter"]]
+    assert (await charts.state())["sel"] == [trainings.ids["low-otter"]]
 
 
 async def test_metrics_are_chosen_by_globs(charts: Charts, trainings: Trainings) -> None:
@@ -472,11 +480,30 @@ async def test_keys_zoom_and_change_the_axis(charts: Charts, trainings: Training
     await charts.page.keyboard.press("+")
     zoomed = charts.page.get_by_role("button", name="step 25")
     await expect(zoomed).to_be_visible()
-    assert charts.state()["xr"] == ["25..75"]
+    assert (await charts.state())["xr"] == ["25..75"]
     await charts.page.keyboard.press("l")
-    assert charts.state()["ylog"] == ["1"]
+    assert (await charts.state())["ylog"] == ["1"]
     await charts.page.keyboard.press("0")
     await expect(zoomed).to_have_count(0)
+
+
+async def test_changes_of_one_moment_are_steps_back_each(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("run", [{"loss": 1 + step} for step in range(101)])
+    await charts.open()
+    zoomed = charts.page.get_by_role("button", name="step 25")
+    is_log = charts.page.get_by_role("checkbox", name="log y")
+
+    await charts.page.evaluate(PRESS_AT_ONCE, ["+", "l"])
+    await expect(zoomed).to_be_visible()
+    await expect(is_log).to_be_checked()
+    assert {"xr", "ylog"} <= (await charts.state()).keys()
+
+    await charts.page.go_back()
+    await expect(is_log).not_to_be_checked()
+    await expect(zoomed).to_be_visible()
+    await charts.page.go_back()
+    await expect(zoomed).to_have_count(0)
+    assert (await charts.state()).keys().isdisjoint({"xr", "ylog"})
 
 
 async def test_keys_give_one_chart_a_range_of_values(charts: Charts, trainings: Trainings) -> None:
@@ -512,7 +539,7 @@ async def test_charts_can_be_drawn_over_another_metric(charts: Charts, trainings
     await charts.point_at("loss", 0.5, 0.95)
 
     await expect(charts.facts("loss")).to_contain_text("at epoch 1")
-    assert charts.state()["x"] == ["metric:epoch"]
+    assert (await charts.state())["x"] == ["metric:epoch"]
 
 
 async def test_metric_that_comes_later_gets_a_chart(charts: Charts, trainings: Trainings) -> None:

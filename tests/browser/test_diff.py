@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import expect
 
-from tests.browser.dashboard import Dashboard
+from tests.browser.dashboard import Dashboard, url_of
 from tests.browser.recorded import MODEL, Recorded
 from tests.conftest import Client, new_id
 
@@ -44,7 +44,7 @@ async def test_only_differences_are_shown_and_counted_over_everything(dashboard:
     await expect(table.get_by_role("rowheader", name="<i>odd</i>")).to_be_visible()
 
     await dashboard.page.keyboard.press("Escape")
-    await dashboard.page.go_back()
+    await dashboard.go_back()
     await expect(table.get_by_role("rowheader", name="depth", exact=True)).to_have_count(0)
 
 
@@ -61,7 +61,7 @@ async def test_a_metric_says_which_run_is_better(dashboard: Dashboard, owner: Cl
 
     await dashboard.page.get_by_label("Baseline").select_option(label=pair[1].name)
     await expect(loss.get_by_role("cell").nth(1)).to_contain_text("worse")
-    assert "base=" in urlsplit(dashboard.page.url).query
+    assert "base=" in urlsplit(await url_of(dashboard.page)).query
 
 
 async def test_both_models_are_downloaded_as_they_were_uploaded(
@@ -111,7 +111,7 @@ async def test_patch_is_shown_from_the_store(dashboard: Dashboard, pair: Pair) -
     await expect(patch).to_contain_text("diff --git a/training.py b/training.py")
     assert await dashboard.violations() == []
 
-    await dashboard.page.reload()
+    await dashboard.reload()
     await expect(patch).to_contain_text("+# tuned by hand")
 
 
@@ -125,7 +125,7 @@ async def test_search_and_turning_are_in_the_address(dashboard: Dashboard, pair:
     await expect(table.get_by_role("rowheader")).to_have_count(2)
     await expect(table.get_by_role("columnheader", name="loss")).to_have_count(0)
 
-    await dashboard.page.reload()
+    await dashboard.reload()
     await expect(table.get_by_role("columnheader", name="lr")).to_be_visible()
     await expect(dashboard.page.get_by_role("searchbox", name="Search keys")).to_have_value("param")
 

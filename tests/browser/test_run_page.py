@@ -150,7 +150,7 @@ async def test_any_path_of_a_file_is_an_address(dashboard: Dashboard, owner: Cli
     await dashboard.page.get_by_role("navigation", name="Files").get_by_role("link").click()
     await expect(dashboard.page.get_by_role("heading", name=path)).to_be_visible()
 
-    await dashboard.page.reload()
+    await dashboard.reload()
     await expect(dashboard.page.get_by_role("heading", name=path)).to_be_visible()
 
 

@@ -12,6 +12,7 @@ from tests.browser.dashboard import Dashboard, open_dashboard
 from tests.browser.explorer import WAIT_S
 from tests.conftest import Client, People, Server
 
+WIDER = "({ scrollWidth, clientWidth }) => scrollWidth - clientWidth"
 WHO = "{ viewer { name memberships { role project { name } } } }"
 
 
@@ -44,7 +45,7 @@ async def test_new_token_is_shown_once_and_works_until_it_is_revoked(
     assert (await machine.ask(WHO))["viewer"]["memberships"][0]["role"] == "OWNER"
     assert await dashboard.violations() == []
 
-    await dashboard.page.reload()
+    await dashboard.reload()
     await expect(dashboard.page.get_by_role("row").filter(has_text="gpu-box-3")).to_be_visible()
     await expect(dashboard.main()).not_to_contain_text(secret)
     await expect(dashboard.page.get_by_role("row").filter(has_text="gpu-box-3")).not_to_contain_text("not yet")
@@ -223,3 +224,14 @@ async def test_name_that_is_taken_is_said_beside_the_form(managing: Dashboard) -
     await form.get_by_role("button", name="Create").click()
     await expect(form.get_by_role("alert")).to_have_text("another account has this name")
     assert await managing.violations() == []
+
+
+async def test_a_narrow_window_scrolls_the_tokens_and_not_the_page(dashboard: Dashboard) -> None:
+    await dashboard.page.set_viewport_size({"width": 390, "height": 800})
+    await dashboard.goto("/settings/tokens")
+
+    tokens = dashboard.page.get_by_role("region", name="Table of tokens")
+    await expect(tokens).to_be_visible()
+
+    assert await tokens.evaluate(WIDER) > 0
+    assert await dashboard.page.locator("html").evaluate(WIDER) == 0

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Locator, Request, Route, expect
 
 import runstone
 from db.access import Role
-from tests.browser.dashboard import Dashboard, open_dashboard
+from tests.browser.dashboard import Dashboard, open_dashboard, url_of
 from tests.conftest import Client, People
 
 EXPERIMENT = "digits"
@@ -103,7 +103,7 @@ async def test_filter_applies_when_typing_pauses_and_is_the_address(dashboard: D
 
     await expect(names(dashboard)).to_have_text(["unet-1", "unet-0"])
     await expect(dashboard.page.get_by_text("2 of 12 runs")).to_be_visible()
-    await dashboard.page.reload()
+    await dashboard.reload()
     await expect(names(dashboard)).to_have_text(["unet-1", "unet-0"])
 
 
@@ -139,7 +139,7 @@ async def test_column_is_sorted_by_its_head_and_by_a_key(dashboard: Dashboard, s
 
     await grid(dashboard).press("s")
     await expect(head(dashboard, "Name")).to_have_attribute("aria-sort", "ascending")
-    await dashboard.page.go_back()
+    await dashboard.go_back()
     await expect(head(dashboard, "loss")).to_have_attribute("aria-sort", "ascending")
 
 
@@ -153,7 +153,7 @@ async def test_rows_are_selected_by_keys_and_the_link_says_which(dashboard: Dash
     await expect(dashboard.main()).to_contain_text("3 selected")
 
     shared = Dashboard(await dashboard.page.context.new_page(), dashboard.url, dashboard.token, dashboard.url)
-    await shared.goto(dashboard.page.url.removeprefix(dashboard.url))
+    await shared.goto((await url_of(dashboard.page)).removeprefix(dashboard.url))
     await expect(grid(shared).get_by_role("row", selected=True)).to_have_count(3)
     assert shared.complaints == []
     await grid(dashboard).press("x")
@@ -202,7 +202,7 @@ async def test_groups_show_mean_and_deviation_and_their_members(dashboard: Dashb
 
     await group.get_by_role("button", name="unet").click()
     await expect(names(dashboard)).to_have_text([f"unet-{seed}" for seed in (3, 2, 1, 0)])
-    assert "group=param:model" in dashboard.page.url
+    assert "group=param:model" in await url_of(dashboard.page)
 
 
 async def test_only_differences_leaves_columns_in_which_runs_differ(dashboard: Dashboard, shelf: Shelf) -> None:
@@ -228,7 +228,7 @@ async def test_columns_are_chosen_pinned_and_moved(dashboard: Dashboard, shelf: 
     await dashboard.page.get_by_role("button", name="Pin to the left").click()
 
     await expect(grid(dashboard).get_by_role("columnheader").nth(1)).to_contain_text("loss")
-    assert "cols=metric:loss@min,param:model,param:depth&pin=1" in dashboard.page.url
+    assert "cols=metric:loss@min,param:model,param:depth&pin=1" in await url_of(dashboard.page)
 
 
 async def test_view_is_saved_and_opened_by_its_own_address(dashboard: Dashboard, shelf: Shelf) -> None:

@@ -1,3 +1,4 @@
+import { write } from "../state/search";
 import { useShortcuts } from "../ui/Keys";
 import { Popover } from "../ui/Popover";
 import styles from "./CopyMenu.module.css";
@@ -8,7 +9,10 @@ import { useCopy } from "./useCopy";
 /** Ways to take a view along: its link, its query, the query as a script. */
 export function CopyMenu({ operation }: { operation: Operation }) {
   const { said, copy } = useCopy();
-  const link = () => copy("Link", location.href);
+  const link = () => {
+    write();
+    return copy("Link", location.href);
+  };
   useShortcuts([
     { keys: "y", does: "copy link", run: () => void link() },
     { keys: "Y", does: "copy as GraphQL", run: () => void copy("GraphQL", asGraphQL(operation)) },

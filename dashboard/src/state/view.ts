@@ -1,15 +1,16 @@
-import { useCallback } from "react";
-import { useLocation, useSearch } from "wouter";
-import { EMPTY, format, keeping, parse, type View } from "./url";
+import { currentSearch, show, useSearch } from "./search";
+import { EMPTY, format, keeping, parse, type Theme, type View } from "./url";
 
 export type Change = Partial<View> | ((view: View) => Partial<View>);
 /** Changes the view. `replace` is for what changes continuously, so that Back steps over it. */
 export type Update = (change: Change, how?: { replace: boolean }) => void;
 
 /** The address of a path with a view. */
-export function addressOf(path: string, view: View): string {
+export const addressOf = (path: string, view: View): string => path + queryOf(view);
+
+function queryOf(view: View): string {
   const query = format(view);
-  return query === "" ? path : `${path}?${query}`;
+  return query === "" ? "" : `?${query}`;
 }
 
 let latest = { search: "", view: EMPTY };
@@ -22,16 +23,14 @@ function viewOf(search: string): View {
   return latest.view;
 }
 
-/** The view of the address bar, and how to change it. */
-export function useView(): [View, Update] {
-  const view = viewOf(useSearch());
-  const [path, navigate] = useLocation();
-  const update = useCallback<Update>(
-    (change, how = { replace: false }) => {
-      const now = parse(location.search); // two changes in one tick both count
-      navigate(addressOf(path, { ...now, ...(typeof change === "function" ? change(now) : change) }), how);
-    },
-    [path, navigate],
-  );
-  return [view, update];
-}
+/** The view of the address, and how to change it. */
+export const useView = (): [View, Update] => [useSearch(viewOf), update];
+
+/** The theme that the address asks for. */
+export const useLinkedTheme = (): Theme | null => useSearch((search) => viewOf(search).theme);
+
+/** Two changes in one tick both count. */
+export const update: Update = (change, { replace } = { replace: false }) => {
+  const now = parse(currentSearch());
+  show(queryOf({ ...now, ...(typeof change === "function" ? change(now) : change) }), replace);
+};

@@ -1,6 +1,6 @@
 /* A grid of any number of rows and columns, of which only those in sight are in the document. */
 import { type KeyboardEvent, memo, type MouseEvent, type ReactNode, useId, useMemo, useRef, useState } from "react";
-import { columnsIn, edgesOf, indexesOf, revealing, rowsIn } from "../ui/sight";
+import { columnsOf, edgesOf, indexesOf, revealing, rowsIn } from "../ui/sight";
 import { useSight } from "../ui/useSight";
 import { ROW_PX } from "./columns";
 import styles from "./Grid.module.css";
@@ -82,10 +82,10 @@ export function Grid({ label, columns, pinned, rowCount, isSelected, contentOf, 
   const fixedWidth = columns.slice(0, pinned).reduce((sum, { width }) => sum + width, 0);
   const edges = useMemo(() => edgesOf(fixedWidth, columns.slice(pinned).map(({ width }) => width)), [columns, pinned, fixedWidth]);
   const width = edges.at(-1)!;
-  const { rows, columns: lanes } = useSight(scroller, (view) => ({
-    rows: rowsIn(view, { count: rowCount, height: ROW_PX, headHeight: HEADER_PX }),
-    columns: columnsIn(view, edges),
-  }));
+  const { rows, columns: lanes } = useSight(scroller, (view) => {
+    const rows = rowsIn(view, { count: rowCount, height: ROW_PX, headHeight: HEADER_PX });
+    return { rows, columns: columnsOf(rows, view, edges) };
+  });
   const places = useMemo(() => {
     const fixed = columns.slice(0, pinned).map((column, index): Place => ({ index, column, style: { width: column.width } }));
     const free = columns.slice(pinned + lanes.from, pinned + lanes.to).map((column, at): Place => {

@@ -3,7 +3,7 @@ import { useQuery } from "urql";
 import { Link, useLocation } from "wouter";
 import { ShellDocument } from "../api/gql";
 import { keepTheme, useTheme } from "../state/theme";
-import { useView } from "../state/view";
+import { update } from "../state/view";
 import { useShortcuts, useShowKeys } from "./Keys";
 import mark from "./mark.svg";
 import { Popover } from "./Popover";
@@ -18,7 +18,6 @@ interface Props {
 export function Shell({ onChangeToken, children }: Props) {
   const [{ data }] = useQuery({ query: ShellDocument, variables: {} });
   const [path, navigate] = useLocation();
-  const [, update] = useView();
   const theme = useTheme();
   const showKeys = useShowKeys();
 
@@ -55,7 +54,7 @@ export function Shell({ onChangeToken, children }: Props) {
         <button type="button" className="plain" title="Light or dark (t)" aria-label={`Change to ${theme === "dark" ? "light" : "dark"}`} onClick={changeTheme}>
           {theme === "dark" ? "☾" : "☀"}
         </button>
-        <Popover className="plain" label={data?.viewer.name ?? "…"} name={`You: ${data?.viewer.name ?? "…"}`}>
+        <Popover className={`plain ${styles.you}`} label={<span>{data?.viewer.name ?? "…"}</span>} name={`You: ${data?.viewer.name ?? "…"}`}>
           {(close) => (
             <div className={styles.menu}>
               <Link className="button plain" href="/settings/tokens" onClick={close}>

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { columnsIn, edgesOf, indexesOf, revealing, rowsIn, type View } from "./sight";
+import { columnsIn, columnsOf, edgesOf, indexesOf, revealing, rowsIn, type View } from "./sight";
 
 const TALL = { count: 1000, height: 28, headHeight: 30 };
 const WIDE = edgesOf(100, [50, 80, 120, 60, 90]);
@@ -17,6 +17,11 @@ test("columns are those in sight and one more each way", () => {
   expect(columnsIn(seen({ clientWidth: 200 }), WIDE)).toEqual({ from: 0, to: 3 });
   expect(columnsIn(seen({ clientWidth: 200, scrollLeft: 140 }), WIDE)).toEqual({ from: 1, to: 4 });
   expect(columnsIn(seen({ clientWidth: 2000 }), WIDE)).toEqual({ from: 0, to: 5 });
+});
+
+test("all columns of few cells are drawn, and of many those in sight", () => {
+  expect(columnsOf({ from: 10, to: 210 }, seen({ clientWidth: 200 }), WIDE)).toEqual({ from: 0, to: 5 });
+  expect(columnsOf({ from: 10, to: 211 }, seen({ clientWidth: 200 }), WIDE)).toEqual({ from: 0, to: 3 });
 });
 
 test("of a table that became smaller its end is in sight", () => {

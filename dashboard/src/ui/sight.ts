@@ -18,6 +18,7 @@ export interface Rows {
 
 const ROWS_AROUND = 6;
 const COLUMNS_AROUND = 1;
+const CELLS_MAX = 1000;
 
 /** The rows in sight and some around them, which are there already when they come into sight. */
 export function rowsIn({ scrollTop, clientHeight }: View, { count, height, headHeight }: Rows): Span {
@@ -36,6 +37,15 @@ export function columnsIn({ scrollLeft, clientWidth }: View, edges: readonly num
   const first = edges.findLastIndex((edge) => edge <= left + edges[0]!);
   const end = edges.findIndex((edge) => edge >= left + clientWidth);
   return around(first, end === -1 ? count : end, COLUMNS_AROUND, count);
+}
+
+/**
+ * The columns that these rows are drawn with: all where that makes few cells, for then a column that comes into sight,
+ * which changes every row, costs more than one that is there; otherwise `columnsIn`.
+ */
+export function columnsOf(rows: Span, view: View, edges: readonly number[]): Span {
+  const count = edges.length - 1;
+  return count * (rows.to - rows.from) <= CELLS_MAX ? { from: 0, to: count } : columnsIn(view, edges);
 }
 
 /** Where a table that became smaller is scrolled to, which the browser says only later. */
