@@ -1,12 +1,13 @@
 """Frames: runs as columns, of whatever is asked for; for pages, notebooks and everything that draws tables."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Final, cast
+from typing import Annotated, Any, Final, cast
 from uuid import UUID
 
 import strawberry
+from strawberry.types.arguments import InputContext
 
 from api import cells
 from api.cells import Cells
@@ -43,6 +44,14 @@ class RunColumn:
         if found.area is Area.DATASET or found.key in NO_COLUMNS:
             raise Invalid(f"{path}: a run may have several of these, so they are no column", path=path)
         return replace(found, stat=self.stat) if found.area is Area.METRIC else found
+
+
+def _plainly(column: type[RunColumn], given: Mapping[str, Any], _: InputContext) -> RunColumn:
+    return column(**given)
+
+
+# Its fields have the same names and values in Python: looking at each takes 50 microseconds a column.
+RunColumn.__strawberry_definition__.from_input = _plainly  # type: ignore[attr-defined]
 
 
 def columns_of(given: Sequence[RunColumn], path: str) -> list[Field]:

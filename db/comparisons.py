@@ -1,7 +1,7 @@
 """Comparisons: what many runs have of the same keys, in columns; no value becomes an object of its own.
 
-Postgres strings together what each run has; runs with the same keys are taken apart at once. NUL separates texts,
-which none in Postgres holds, and a line break separates keys, which no name and no path holds.
+Postgres strings together what each run has, and then what runs with the same keys have, which is taken apart at once.
+NUL separates texts, which none in Postgres holds, and a line break separates keys, which no name and no path holds.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from db.access import Scope
 from db.errors import Invalid
 from db.goals import Goal, MetricGoal
 from db.packing import Floats, Ints
+from db.params import PER_RUN_MAX
 from db.pool import Pool
 from db.summaries import Matrices
 
@@ -68,18 +69,32 @@ def _differ(texts: Texts) -> bool:
     return texts != texts[:1] * len(texts)  # which ends at the first that does
 
 
+# To look each key up among those asked for takes half as long as to read it: a run with fewer than $7 params tells them
+# all, and only of a run with more they are looked up.
 PARAMS = """
-    select given.place + $7::integer as place, found.keys, found.types, found.texts
-    from unnest($1::uuid[]) with ordinality as given (run_id, place)
-    join run on run.id = given.run_id and is_visible(run.project_id, run.created_by, $2, $3, $4)
-    cross join lateral (
-        select string_agg(key, E'\\n') as keys, string_agg(type, E'\\n') as types,
-            string_agg(textsend(text), '\\x00'::bytea) as texts
-        from param
-        where param.run_id = given.run_id and ($5 = '' or starts_with(key, $5))
-            and ($6::text[] is null or key in (select unnest($6)))
-    ) as found
-    where found.keys is not null
+    select keys, types, string_agg(place, '') as places, string_agg(texts, '\\x00'::bytea) as texts
+    from (
+        select int4send(given.place::integer + $8) as place, found.keys, found.types, found.texts
+        from unnest($1::uuid[]) with ordinality as given (run_id, place)
+        join run on run.id = given.run_id and is_visible(run.project_id, run.created_by, $2, $3, $4)
+        cross join lateral (
+            select string_agg(key, E'\\n') as keys, string_agg(type, E'\\n') as types,
+                string_agg(textsend(text), '\\x00'::bytea) as texts
+            from (
+                select key, type, text from param
+                where param.run_id = given.run_id and ($5 = '' or starts_with(key, $5))
+                limit $7
+            ) as first
+            having count(*) < $7
+            union all
+            select string_agg(key, E'\\n'), string_agg(type, E'\\n'), string_agg(textsend(text), '\\x00'::bytea)
+            from param
+            where param.run_id = given.run_id and starts_with(key, $5) and key in (select unnest($6::text[]))
+            limit 1
+        ) as found
+        where found.keys is not null
+    ) as of_run
+    group by keys, types
 """
 
 
@@ -87,22 +102,27 @@ async def params(
     pool: Pool, scope: Scope, run_ids: Sequence[UUID], prefix: str = "", keys: Sequence[str] | None = None
 ) -> list[ParamColumn]:
     """Their params whose keys begin with `prefix` and are among `keys`, by key. Raises `Invalid` for too many."""
-    rows = await _fetched(pool, "params", PARAMS, run_ids, *scope.sight, prefix, keys)
-    told = _Told("params", rows, len(run_ids))
+    plenty = PER_RUN_MAX + 1 if keys is None else 2 * len(keys) + 1
+    rows = await _fetched(pool, "params", PARAMS, run_ids, *scope.sight, prefix, keys, plenty)
+    told = _Told("params", rows, len(run_ids), None if keys is None else set(keys))
     return [ParamColumn(key, told.texts(key), told.more(key)) for key in told.keys]
 
 
 TAGS = """
-    select given.place + $7::integer as place, found.keys, found.texts
-    from unnest($1::uuid[]) with ordinality as given (run_id, place)
-    join run on run.id = given.run_id and is_visible(run.project_id, run.created_by, $2, $3, $4)
-    cross join lateral (
-        select string_agg(key, E'\\n') as keys, string_agg(textsend(value), '\\x00'::bytea) as texts
-        from tag
-        where tag.run_id = given.run_id and value is not null and ($5 = '' or starts_with(key, $5))
-            and ($6::text[] is null or key in (select unnest($6)))
-    ) as found
-    where found.keys is not null
+    select keys, string_agg(place, '') as places, string_agg(texts, '\\x00'::bytea) as texts
+    from (
+        select int4send(given.place::integer + $7) as place, found.keys, found.texts
+        from unnest($1::uuid[]) with ordinality as given (run_id, place)
+        join run on run.id = given.run_id and is_visible(run.project_id, run.created_by, $2, $3, $4)
+        cross join lateral (
+            select string_agg(key, E'\\n') as keys, string_agg(textsend(value), '\\x00'::bytea) as texts
+            from tag
+            where tag.run_id = given.run_id and value is not null and ($5 = '' or starts_with(key, $5))
+                and ($6::text[] is null or key in (select unnest($6)))
+        ) as found
+        where found.keys is not null
+    ) as of_run
+    group by keys
 """
 
 
@@ -115,23 +135,27 @@ async def tags(
 
 
 INPUTS = """
-    select given.place + $6::integer as place, found.keys, found.digests
-    from unnest($1::uuid[]) with ordinality as given (run_id, place)
-    join run on run.id = given.run_id and is_visible(run.project_id, run.created_by, $2, $3, $4)
-    cross join lateral (
-        select string_agg(key, E'\\n' order by key) as keys,
-            string_agg(textsend(digests), '\\x00'::bytea order by key) as digests
-        from (
-            select case context when '' then name else name || ' (' || context || ')' end collate "C" as key,
-                string_agg(digest, ', ' order by digest collate "C") as digests
-            from run_input
-            join dataset on dataset.id = run_input.dataset_id
-            where run_input.run_id = given.run_id
-            group by 1
-        ) as told
-        where $5 = '' or starts_with(key, $5)
-    ) as found
-    where found.keys is not null
+    select keys, string_agg(place, '') as places, string_agg(digests, '\\x00'::bytea) as digests
+    from (
+        select int4send(given.place::integer + $6) as place, found.keys, found.digests
+        from unnest($1::uuid[]) with ordinality as given (run_id, place)
+        join run on run.id = given.run_id and is_visible(run.project_id, run.created_by, $2, $3, $4)
+        cross join lateral (
+            select string_agg(key, E'\\n' order by key) as keys,
+                string_agg(textsend(digests), '\\x00'::bytea order by key) as digests
+            from (
+                select case context when '' then name else name || ' (' || context || ')' end collate "C" as key,
+                    string_agg(digest, ', ' order by digest collate "C") as digests
+                from run_input
+                join dataset on dataset.id = run_input.dataset_id
+                where run_input.run_id = given.run_id
+                group by 1
+            ) as told
+            where $5 = '' or starts_with(key, $5)
+        ) as found
+        where found.keys is not null
+    ) as of_run
+    group by keys
 """
 
 
@@ -142,16 +166,20 @@ async def inputs(pool: Pool, scope: Scope, run_ids: Sequence[UUID], prefix: str 
 
 
 ARTIFACTS = """
-    select given.place + $6::integer as place, found.paths, found.digests
-    from unnest($1::uuid[]) with ordinality as given (run_id, place)
-    join run on run.id = given.run_id and is_visible(run.project_id, run.created_by, $2, $3, $4)
-    cross join lateral (
-        select string_agg(path, E'\\n') as paths,
-            string_agg(textsend('sha256:' || encode(digest, 'hex')), '\\x00'::bytea) as digests
-        from artifact
-        where artifact.run_id = given.run_id and state = 'READY' and path >= $5 and starts_with(path, $5)
-    ) as found
-    where found.paths is not null
+    select paths, string_agg(place, '') as places, string_agg(digests, '\\x00'::bytea) as digests
+    from (
+        select int4send(given.place::integer + $6) as place, found.paths, found.digests
+        from unnest($1::uuid[]) with ordinality as given (run_id, place)
+        join run on run.id = given.run_id and is_visible(run.project_id, run.created_by, $2, $3, $4)
+        cross join lateral (
+            select string_agg(path, E'\\n') as paths,
+                string_agg(textsend('sha256:' || encode(digest, 'hex')), '\\x00'::bytea) as digests
+            from artifact
+            where artifact.run_id = given.run_id and state = 'READY' and path >= $5 and starts_with(path, $5)
+        ) as found
+        where found.paths is not null
+    ) as of_run
+    group by paths
 """
 
 
@@ -306,7 +334,7 @@ def agreed_goals(found: Matrices, project_ids: Sequence[UUID], declared: Iterabl
 async def _fetched(
     pool: Pool, kind: str, statement: str, run_ids: Sequence[UUID], *arguments: Any
 ) -> list[asyncpg.Record]:
-    """What the statement says of the runs, by `place` from 0. Raises `Invalid` when it is too much.
+    """What the statement says of the runs, whose places are from 0. Raises `Invalid` when it is too much.
 
     Two statements at once: Postgres takes as long for the params of a thousand runs as the rest of their frame takes.
     """
@@ -316,43 +344,52 @@ async def _fetched(
     async def fetch(starts: Iterable[int]) -> None:
         nonlocal size_bytes
         for start in starts:
-            rows = await pool.fetch(statement, run_ids[start : start + RUNS_AT_ONCE], *arguments, start - 1)
+            try:
+                rows = await pool.fetch(statement, run_ids[start : start + RUNS_AT_ONCE], *arguments, start - 1)
+            except asyncpg.ProgramLimitExceededError as error:  # a text of more than a gigabyte
+                raise _too_large(kind) from error
             size_bytes += sum(len(row[-1] or "") for row in rows)
             if size_bytes > BYTES_MAX:
-                raise Invalid(
-                    f"the {kind} of these runs have more than {BYTES_MAX} bytes",
-                    path="select",
-                    limit=f"{BYTES_MAX} bytes of a kind",
-                    hint="compare fewer runs, or only keys with a prefix",
-                )
+                raise _too_large(kind)
             found.extend(rows)
 
     starts = range(0, len(run_ids), RUNS_AT_ONCE)
     await asyncio.gather(fetch(starts[::2]), fetch(starts[1::2]))
-    found.sort(key=itemgetter(0))
     return found
 
 
+def _too_large(kind: str) -> Invalid:
+    return Invalid(
+        f"the {kind} of these runs have more than {BYTES_MAX} bytes",
+        path="select",
+        limit=f"{BYTES_MAX} bytes of a kind",
+        hint="compare fewer runs, or only keys with a prefix",
+    )
+
+
 class _Told:
-    """Keys and texts of runs, of rows (place, keys, more that belongs to the keys ..., texts) as Postgres strings them.
+    """Keys and texts of runs, of rows (keys, more that belongs to them ..., places, texts) as Postgres strings them.
 
     Runs that were told the same but for their texts are a group, which is taken apart at once.
     """
 
-    def __init__(self, kind: str, rows: Iterable[asyncpg.Record], runs: int) -> None:
-        """Raises `Invalid` for too many values."""
+    def __init__(
+        self, kind: str, rows: Iterable[asyncpg.Record], runs: int, wanted: Collection[str] | None = None
+    ) -> None:
+        """Only the keys that are wanted, or all. Raises `Invalid` for too many values."""
         groups: dict[tuple[str, ...], tuple[list[int], list[bytes]]] = {}
-        for place, *same, texts in rows:
-            places, of_group = groups.setdefault(tuple(same), ([], []))
-            places.append(place)
-            of_group.append(texts)
+        for *same, places, texts in rows:
+            of_places, of_texts = groups.setdefault(tuple(same), ([], []))
+            of_places += np.frombuffer(places, ">i4").tolist()
+            of_texts.append(texts)
         self._same = [[told.split("\n") for told in same] for same in groups]
-        self.keys = sorted({key for keys, *_ in self._same for key in keys})
+        told = {key for keys, *_ in self._same for key in keys}
+        self.keys = sorted(told if wanted is None else told.intersection(wanted))
         require_cells(kind, len(self.keys), runs)
         self._order = _Order([places for places, _ in groups.values()], runs)
         self._texts = [
-            _by_key(keys, b"\0".join(of_group).decode().split("\0"))
-            for (keys, *_), (_, of_group) in zip(self._same, groups.values(), strict=True)
+            _by_key(keys, b"\0".join(of_texts).decode().split("\0"))
+            for (keys, *_), (_, of_texts) in zip(self._same, groups.values(), strict=True)
         ]
         self._more = [[dict(zip(keys, of_keys, strict=True)) for of_keys in more] for keys, *more in self._same]
 
@@ -398,7 +435,7 @@ class _Order:
 
 
 def _columns(kind: str, rows: Iterable[asyncpg.Record], runs: int) -> list[Column]:
-    """Columns, by key, of rows (place, keys, texts)."""
+    """Columns, by key, of rows (keys, places, texts)."""
     told = _Told(kind, rows, runs)
     return [Column(key, told.texts(key)) for key in told.keys]
 

@@ -161,7 +161,7 @@ async def page(
     return [Placed(_run(row), position) for row, position in await _found(pool, scope, selection, orders, span)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as `Run`
 class PlacedId:
     """The id of a run with its place in the order it was listed in."""
 

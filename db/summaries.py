@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, repeat
+from itertools import repeat
 from typing import Any, Final
 from uuid import UUID
 
@@ -113,12 +113,12 @@ def _wholes(rows: Iterable[asyncpg.Record], keys: Mapping[int, list[str]]) -> It
     """
     stored = [row for row in rows if row["run_id"] is not None]
     live = {(row["run_id"], row["keyset_id"]) for row in stored if row["count"] is None}
-
-    def sort(row: asyncpg.Record) -> tuple[int, bool]:
-        return len(keys[row["keyset_id"]]), (row["run_id"], row["keyset_id"]) in live
-
-    for (size, _), same in groupby(sorted(stored, key=sort), key=sort):
-        yield _whole(size, list(same))
+    alike: dict[tuple[int, bool], list[asyncpg.Record]] = {}
+    for row in stored:
+        keyset_id = row["keyset_id"]
+        alike.setdefault((len(keys[keyset_id]), (row["run_id"], keyset_id) in live), []).append(row)
+    for (size, _), same in alike.items():
+        yield _whole(size, same)
 
 
 def _whole(keys: int, rows: Sequence[asyncpg.Record]) -> tuple[list[Owner], Tallies]:

@@ -125,6 +125,22 @@ NESTED = """
 """
 
 
+async def test_few_params_of_runs_with_many_are_told_as_those_of_runs_with_few(client: Client) -> None:
+    many = [{"key": f"param-{number:02}", "value": number} for number in range(20)]
+    run_ids = [await client.create_run(params=params) for params in (many, many[:3], many[5:], [])]
+
+    found = await frame(
+        client, [column("PARAM", key) for key in ("param-02", "param-05", "none")], select={"runIds": run_ids}
+    )
+
+    cells = {one["key"]: dict(zip(found["ids"], one["cells"], strict=True)) for one in found["columns"]}
+    assert cells == {
+        "param-02": dict(zip(run_ids, [2, 2, None, None], strict=True)),
+        "param-05": dict(zip(run_ids, [5, None, 5, None], strict=True)),
+        "none": dict.fromkeys(run_ids),
+    }
+
+
 async def test_every_value_stays_with_its_run_and_key(client: Client) -> None:
     """Values that are empty or hold what separates others, keys that few have, runs that have none."""
     values: list[dict[str, Any]] = [
