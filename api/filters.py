@@ -29,7 +29,7 @@ from db.conditions import (
 )
 from db.errors import Invalid
 from db.fields import Kind
-from db.filter_texts import DEPTH_MAX, TERMS_MAX
+from db.filter_texts import DEPTH_MAX, TERMS_MAX, WORDS_MAX
 
 T = TypeVar("T")
 
@@ -170,7 +170,8 @@ class RunFilter:
     source: SourceFilter | None = strawberry.field(default=None, description="The code that it ran.")
     dataset: DatasetFilter | None = strawberry.field(default=None, description="The datasets that it read.")
     mentions: str | None = strawberry.field(
-        default=None, description="Its name or its note has every word of this, whatever the case."
+        default=None,
+        description=f"Its name or its note has every word of this, whatever the case; at most {WORDS_MAX} words.",
     )
 
     def condition(self, path: str) -> Condition:
@@ -199,7 +200,7 @@ class _Reader:
         parts = [*self._joined(given, path, depth), *self._areas(given, path)]
         if given.mentions is not None:
             self._count(1, path)
-            parts.append(Mentions(texts.storable(given.mentions, f"{path}.mentions")))
+            parts.append(_mentions(given.mentions, f"{path}.mentions"))
         return _all(parts, path, "an empty filter asks nothing; give it a part, or leave it out")
 
     def _joined(self, given: RunFilter, path: str, depth: int) -> Iterator[Condition]:
@@ -265,6 +266,13 @@ class _Reader:
         self._terms += terms
         if self._terms > TERMS_MAX:
             raise Invalid("the filter has too many terms", path=path, limit=f"{TERMS_MAX:,} terms")
+
+
+def _mentions(text: str, path: str) -> Mentions:
+    words = len(text.split())
+    if words > WORDS_MAX:
+        raise Invalid(f"{path} has {words} words", path=path, limit=f"{WORDS_MAX} words", hint="search for fewer")
+    return Mentions(texts.storable(text, path))
 
 
 def _all(parts: list[Condition], path: str, hint: str) -> Condition:

@@ -41,6 +41,7 @@ from db.filter_values import read_value
 
 CHARACTERS_MAX: Final = 65_536
 TERMS_MAX: Final = 1_000
+WORDS_MAX: Final = 20  # of a text that is searched for: names and notes are read for each of them
 DEPTH_MAX: Final = 50
 
 
@@ -185,6 +186,9 @@ class _Parser:
                 text.position,
                 suggestions=[f"{area}.{quoted_key(text.text)}" for area in ("params", "metrics", "tags")],
             )
+        words = len(text.text.split())
+        if words > WORDS_MAX:
+            raise Mistake(f"the text has {words} words", text.position, limit=f"{WORDS_MAX} words")
         return Mentions(text.text)
 
     def _field(self) -> Field:

@@ -65,6 +65,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"attribute": {"parentId": {"eq": "x"}}}, "filter.attribute.parentId.eq", "is not an id"),
     ({"attribute": {"createdAt": {"gt": "1901-01-01T00:00:00Z"}}}, "filter.attribute.createdAt.gt", "is 1901"),
     ({"param": {"key": "lr", "in": [1] * 1_001}}, "filter.param.in", "too many terms"),
+    ({"or": [{"mentions": "a " * 21}]}, "filter.or[0].mentions", "21 words"),
 ]
 
 

@@ -213,6 +213,7 @@ MISTAKES: list[tuple[str, int, str, tuple[str, ...]]] = [
     ("NOT " * 60 + "'a'", 200, "nested too deep", ()),
     (" OR ".join(["'a'"] * 1_001), 7_000, "too many terms", ()),
     (f"params.lr IN ({','.join('1' * 1_001)})", 2_014, "too many terms", ()),
+    (f"status = 'RUNNING' AND '{'a ' * 21}'", 23, "21 words", ()),
     # Where a parser that goes back would take for ever.
     ("''" * 32_767 + "'", 0, "never closed", ()),
     ("params." + "a." * 32_700, 65_407, "expected a key after the dot", ()),
