@@ -19,6 +19,7 @@ from deploy.local.home import free_port
 from settings import Settings
 
 START_S = 120.0
+STATEMENT_TIMEOUT_S = 30  # of the shared server: who waits for another's commit waits for the disk, which may stall
 SLOW = ("faults", "workers", "deploy")
 
 
@@ -91,7 +92,8 @@ def session_spool_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running Runstone that the whole session shares; a test keeps to a project of its own."""
     home = tmp_path_factory.mktemp("runstone")
-    with Running(Settings(home=home, port=free_port("127.0.0.1"))) as started:
+    asked = Settings(home=home, port=free_port("127.0.0.1"), statement_timeout_s=STATEMENT_TIMEOUT_S)
+    with Running(asked) as started:
         yield started
 
 
@@ -99,7 +101,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 async def pool(server: Server) -> AsyncIterator[Pool]:
     """Straight to the database of `server`, as an operator or a thief would."""
     assert server.settings.database_url is not None
-    async with open_pool(server.settings.database_url, size_max=4, statement_timeout_s=30, name="test") as opened:
+    async with open_pool(
+        server.settings.database_url, size_max=4, statement_timeout_s=STATEMENT_TIMEOUT_S, name="test"
+    ) as opened:
         yield opened
 
 
