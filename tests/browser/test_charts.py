@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.async_api import Locator, Request, expect
+from playwright.async_api import Locator, Request, Route, expect
 
 import runstone
 from tests.browser.dashboard import Dashboard, url_of
@@ -40,6 +40,9 @@ LINES, HIGHLIGHT = 0, 1
 # bottom. The canvas is copied first, because the browser draws one that is read in another way.
 INK = """
     (canvas, colour) => {
+      if (canvas.hidden) {
+        return [0, 0, 0, 0];
+      }
       const { width, height } = canvas;
       const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
       copy.drawImage(canvas, 0, 0);
@@ -251,6 +254,25 @@ async def test_dragged_range_is_asked_for_again(charts: Charts, trainings: Train
     await charts.page.mouse.move(0, 0)
     await expect(charts.facts("loss")).to_contain_text("buckets")
     assert "xr" not in (await charts.state())
+
+
+async def test_the_whole_comes_back_before_the_server_answers(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("long", [{"loss": math.cos(step / 50)} for step in range(3_000)])
+    await charts.open()
+    await expect(charts.facts("loss")).to_contain_text("buckets")
+    await charts.drag("loss", (0.5, 0.3), (0.6, 0.4))
+    await expect(charts.facts("loss")).to_contain_text("exact")
+    is_answered = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        await is_answered.wait()
+        await route.continue_()
+
+    await charts.page.route("**/graphql", wait)
+    await charts.page.keyboard.press("0")
+    await expect(charts.facts("loss")).to_contain_text("buckets")
+    is_answered.set()
+    await charts.page.unroute_all(behavior="wait")
 
 
 async def test_range_dragged_upwards_is_of_that_chart_alone(charts: Charts, trainings: Trainings) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_plus, urlsplit
 
 import pytest
-from playwright.async_api import Browser, Locator, Request, Route, expect
+from playwright.async_api import Browser, Locator, Request, Route, WebSocketRoute, expect
 
 import runstone
 from db.access import Role
@@ -284,6 +284,29 @@ async def test_run_that_starts_and_ends_is_seen_without_a_reload(browser: Browse
             await expect(row).to_contain_text("0.1250")
         await expect(row).to_contain_text("done")
         assert dashboard.complaints == []
+
+
+async def test_what_happens_before_changes_are_told_of_is_seen(browser: Browser, people: People) -> None:
+    owner = await people.member(await people.project(), Role.OWNER)
+    run_id = await owner.create_run(name="ends")
+    async with open_dashboard(browser, owner.server.url, owner.token) as dashboard:
+        is_told = asyncio.Event()
+
+        async def wait(socket: WebSocketRoute) -> None:
+            await is_told.wait()
+            socket.connect_to_server()
+
+        await dashboard.page.route_web_socket("**/graphql", wait)
+        await dashboard.goto("/compare?cols=attr:status")
+        await expect(grid(dashboard)).to_contain_text("running")
+
+        await owner.ask(FINISH, id=run_id)
+        await owner.create_run(name="begins")
+        await expect(names(dashboard)).to_have_text(["ends"])
+        is_told.set()
+
+        await expect(names(dashboard)).to_have_text(["begins", "ends"])
+        await expect(grid(dashboard)).to_contain_text("done")
 
 
 async def test_experiment_without_runs_says_how_to_log_one(browser: Browser, people: People) -> None:

@@ -233,19 +233,22 @@ export class Plot {
       return;
     }
     const line = this.highlightedLine();
+    // While nothing stands out there is no overlay: the browser would put it on the screen anew with each picture.
+    overlay.hidden = line === undefined;
+    if (line === undefined) {
+      return;
+    }
     if (overlay.width !== chart.bbox.width || overlay.height !== chart.bbox.height) {
       overlay.width = chart.bbox.width;
       overlay.height = chart.bbox.height;
     }
     const context = overlay.getContext("2d")!;
     context.clearRect(0, 0, overlay.width, overlay.height);
-    if (line) {
-      const place = placeOf(chart, view);
-      if (this.ownRange?.id === line.id) {
-        paintOwnRange(context, place, this.ownRange, highlightColour(line, view.palette));
-      }
-      paintHighlight(context, place, line, view.palette);
+    const place = placeOf(chart, view);
+    if (this.ownRange?.id === line.id) {
+      paintOwnRange(context, place, this.ownRange, highlightColour(line, view.palette));
     }
+    paintHighlight(context, place, line, view.palette);
   }
 }
 

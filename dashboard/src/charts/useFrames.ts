@@ -17,17 +17,21 @@ export interface FramesOf {
   withRange: boolean;
 }
 
+type FramesByMetric = ReadonlyMap<string, Frame>;
+
 interface Held {
   /** What the frames are over and of; those of another cannot be drawn even for a moment. */
   subject: string;
-  frames: ReadonlyMap<string, Frame>;
+  frames: FramesByMetric;
+  /** The newest over the whole of the axis, and what they answer: who zooms out again sees them at once. */
+  whole: { request: string; frames: FramesByMetric };
 }
 
-const NOTHING: Held = { subject: "", frames: new Map() };
+const NOTHING: Held = { subject: "", frames: new Map(), whole: { request: "", frames: new Map() } };
 
 /**
  * The frames of these metrics: one request for all that are not there. While another range or selection is on its way
- * the frames before it stay; `of` null waits. `reload` reads them all again.
+ * the frames before it stay, or those of the whole come back; `of` null waits. `reload` reads them all again.
  */
 export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
   const client = useClient();
@@ -45,8 +49,7 @@ export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
       }
       setProblem(error ? said(error) : null);
       if (!error) {
-        const found = frames.map((frame) => [frame.metric, frame] as const);
-        setHeld((before) => ({ subject: subject!, frames: new Map([...(before.subject === subject ? before.frames : []), ...found]) }));
+        setHeld((before) => joined(before.subject === subject ? before : { ...NOTHING, subject: subject! }, frames, of!, request));
       }
     },
     [client, request],
@@ -69,7 +72,24 @@ export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
     }
   }, [load, of, metrics]);
 
-  return { frames: held.subject === subject ? held.frames : NOTHING.frames, problem, reload };
+  const frames = useMemo(() => framesFor(request, held.subject === subject ? held : NOTHING), [request, held, subject]);
+  return { frames, problem, reload };
+}
+
+/** What is held when these frames have come, too. */
+function joined({ subject, frames, whole }: Held, come: readonly Frame[], { x }: FramesOf, request: string): Held {
+  const found = come.map((frame) => [frame.metric, frame] as const);
+  const isWhole = x.min === null && x.max === null;
+  return {
+    subject,
+    frames: new Map([...frames, ...found]),
+    whole: isWhole ? { request, frames: new Map([...(whole.request === request ? whole.frames : []), ...found]) } : whole,
+  };
+}
+
+/** What is drawn for the request: the frames that came last, or the whole where it is asked for again. */
+function framesFor(request: string, { frames, whole }: Held): FramesByMetric {
+  return whole.request === request ? new Map([...frames, ...whole.frames]) : frames;
 }
 
 /** The frames of these metrics, newly read; none where the server refused. */

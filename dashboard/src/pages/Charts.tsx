@@ -213,7 +213,9 @@ interface Group {
 
 type Groups = ReadonlyMap<string, Group>;
 
-/** The groups that any chart shows, in the order of their values. */
+const NO_GROUPS: Groups = new Map();
+
+/** The groups that any chart shows, in the order of their values; always the same where there are none. */
 function groupsOf(frames: ReadonlyMap<string, Frame>): Groups {
   const groups = new Map<string, Group>();
   for (const { series } of frames.values()) {
@@ -223,7 +225,7 @@ function groupsOf(frames: ReadonlyMap<string, Frame>): Groups {
       }
     }
   }
-  return groups;
+  return groups.size > 0 ? groups : NO_GROUPS;
 }
 
 /** How lines look. Selected runs have the colours of their order; where none is selected all have, if colours suffice. */

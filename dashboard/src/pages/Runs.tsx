@@ -1,4 +1,4 @@
-import { useMemo } from "react";
+import { useEffect, useMemo, useState } from "react";
 import { useClient, useQuery } from "urql";
 import { useLocation } from "wouter";
 import { said } from "../api/client";
@@ -9,7 +9,7 @@ import type { ShownColumn } from "../state/url";
 import { useView } from "../state/view";
 import { NAME, roomForMean } from "../table/columns";
 import { Foot } from "../table/Foot";
-import { differs, PAGE_ROWS, recentIds, runningIds, variablesOf } from "../table/frame";
+import { differs, freshIds, PAGE_ROWS, runningIds, variablesOf } from "../table/frame";
 import { type Cell, Grid } from "../table/Grid";
 import { Tools } from "../table/Tools";
 import { useColumnChanges } from "../table/useColumnChanges";
@@ -26,6 +26,8 @@ import { Problem } from "../ui/Problem";
 import { FirstRun } from "./FirstRun";
 import { RunsHeader } from "./RunsHeader";
 import styles from "./Runs.module.css";
+
+const LOADING_S = 60; // between what the first rows say and the first change that is told of, at most
 
 interface Props {
   /** null shows the runs of every experiment. */
@@ -45,7 +47,8 @@ export default function Runs({ experiment }: Props) {
   const { columns, error: columnsError } = useColumns(base, view.cols);
   const rows = useRows(select, columns, view);
   const { frame, runs } = rows;
-  const keys = useKeys(select, isGrouped || (frame !== null && !runs.isLoading)); // behind the rows, which it would hold up
+  const isLoaded = frame !== null && !runs.isLoading;
+  const keys = useKeys(select, isGrouped || isLoaded); // behind the rows, which it would hold up
 
   const varying = useMemo(() => (frame && columns ? columns.filter((column) => differs(frame, column)) : (columns ?? [])), [frame, columns]);
   const hasOpenGroups = rows.open.size > 0;
@@ -69,8 +72,17 @@ export default function Runs({ experiment }: Props) {
     running,
     metrics,
     async (ids) => (rows.groups ? rows.groups.reload() : runs.refresh(ids)),
-    () => void recentIds(client, select).then(runs.refresh),
+    () => setBegun(Date.now()),
   );
+  // What began or ended while the rows were read, and before changes were told of.
+  const [begun, setBegun] = useState<number | null>(null);
+  useEffect(() => {
+    if (begun !== null && isLoaded) {
+      setBegun(null);
+      const seconds = LOADING_S + Math.ceil((Date.now() - begun) / 1000);
+      void freshIds(client, select, seconds).then((ids) => runs.refresh([...new Set([...ids, ...running])].slice(0, PAGE_ROWS)));
+    }
+  }, [begun, isLoaded]);
 
   const clear = () => update({ sel: [] });
   useShortcuts([

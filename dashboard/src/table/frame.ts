@@ -33,17 +33,19 @@ function all(columns: readonly Column[]): Column[] {
   return [...new Map([NAME, STATUS, ...columns].map((column) => [keyOf(column), column])).values()];
 }
 
-export const variablesOf = ({ select, columns, sort }: Asked, first: number, after: string | null = null) => ({
+/** What to ask for; the runs of a selection are counted with its first rows. */
+export const variablesOf = ({ select, columns, sort }: Asked, first: number, after: string | null = null, isCounted = after === null) => ({
   select,
   columns: all(columns).map(asked),
   orderBy: ordered(sort),
   first,
   after,
+  isCounted,
 });
 
 const asFrame = remembering(({ ids, columns, totalCount }: Page): Frame => {
   const cells = columns.map(({ area, key, stat, cells }) => [keyOf({ area, key, stat: stat ?? "LAST" }), cells] as const);
-  return { ids: ids as string[], cells: new Map(cells), total: totalCount };
+  return { ids: ids as string[], cells: new Map(cells), total: totalCount ?? 0 };
 });
 
 function joined(frames: readonly Frame[]): Frame {
@@ -52,7 +54,7 @@ function joined(frames: readonly Frame[]): Frame {
     return first!;
   }
   const cells = [...first!.cells.keys()].map((key) => [key, frames.flatMap((frame) => frame.cells.get(key) ?? [])] as const);
-  return { ids: frames.flatMap(({ ids }) => ids), cells: new Map(cells), total: frames.at(-1)!.total };
+  return { ids: frames.flatMap(({ ids }) => ids), cells: new Map(cells), total: first!.total };
 }
 
 /** The first rows, where they were asked for ahead and are there; null otherwise. */
@@ -80,8 +82,8 @@ export async function* pages(client: Client, wanted: Asked): AsyncGenerator<Fram
   } while (after !== null);
 }
 
-async function asking(client: Client, wanted: Asked, first: number, after: string | null = null): Promise<Page> {
-  return (await ask(client, RunsTableDocument, variablesOf(wanted, first, after), "network-only")).runFrame;
+async function asking(client: Client, wanted: Asked, ...how: [first: number, after?: string | null, isCounted?: boolean]): Promise<Page> {
+  return (await ask(client, RunsTableDocument, variablesOf(wanted, ...how), "network-only")).runFrame;
 }
 
 /** Some of its runs as they are now. */
@@ -150,10 +152,10 @@ export function isNumeric(frame: Frame, column: Column): boolean {
   return some.length > 0 && some.every((cell) => typeof cell === "number");
 }
 
-/** Runs of the selection that began or ended in the last minute. */
-export async function recentIds(client: Client, select: RunSelection): Promise<readonly string[]> {
-  const recent = "createdAt > '-1m' OR finishedAt > '-1m'";
-  const where = select.where ? `(${select.where}) AND (${recent})` : recent;
-  const page = await asking(client, { select: { ...select, where }, columns: [], sort: [] }, PAGE_ROWS).catch(() => null);
+/** Runs of the selection that began in the last seconds. */
+export async function freshIds(client: Client, select: RunSelection, seconds: number): Promise<readonly string[]> {
+  const fresh = `createdAt > '-${seconds}s'`;
+  const where = select.where ? `(${select.where}) AND ${fresh}` : fresh;
+  const page = await asking(client, { select: { ...select, where }, columns: [], sort: [] }, PAGE_ROWS, null, false).catch(() => null);
   return (page?.ids ?? []) as string[];
 }
