@@ -34,14 +34,14 @@ class Scopes:
         self._conn = conn
         self._recent: dict[bytes, tuple[float, Scope]] = {}
 
-    def recent(self, header: str | None) -> Scope | None:
-        """What the header stood for in the last seconds; None when it was not asked for."""
-        until, scope = self._recent.get(_key(header), (0.0, None))
+    def recent(self, caller: bytes) -> Scope | None:
+        """What the header of this `caller_key` stood for in the last seconds; None when it was not asked for."""
+        until, scope = self._recent.get(caller, (0.0, None))
         return scope if time.monotonic() < until else None
 
     async def current(self, header: str | None) -> Scope:
         """What the header stands for now. Raises `Unauthenticated`."""
-        key = _key(header)
+        key = caller_key(header)
         self._recent.pop(key, None)
         scope = await authenticated(self._conn, header)
         if len(self._recent) >= RECENT_MAX:
@@ -50,8 +50,8 @@ class Scopes:
         return scope
 
 
-def _key(header: str | None) -> bytes:
-    """Tokens are not kept, only what recognises them."""
+def caller_key(header: str | None) -> bytes:
+    """What recognises an Authorization header; tokens themselves are not kept."""
     return sha256((header or "").encode("utf-8", "surrogateescape")).digest()
 
 
@@ -88,7 +88,6 @@ def mutation(description: str, *, is_event: bool = True) -> Callable[[Callable[P
     def decorate(resolver: Callable[P, Awaitable[R]]) -> Any:
         @functools.wraps(resolver)
         async def resolve(*args: P.args, **kwargs: P.kwargs) -> Any:
-            context = _context(kwargs)
             try:
                 return await resolver(*args, **kwargs)
             except Exception as error:
@@ -96,10 +95,10 @@ def mutation(description: str, *, is_event: bool = True) -> Callable[[Callable[P
                 if failure is None:
                     raise
                 # Without where it was raised, which holds the request and refers to the failure.
-                return to_user_error(failure.with_traceback(None), context.request_id)
+                return to_user_error(failure.with_traceback(None), _context(kwargs).request_id)
             finally:
                 if is_event:
-                    context.deps.live.hub.changed()
+                    _context(kwargs).deps.live.hub.changed()
 
         return strawberry.mutation(resolver=resolve, description=description)
 

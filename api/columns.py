@@ -89,8 +89,8 @@ def _listed(value: Any) -> list[Any]:
 
 def _decoded(text: str) -> bytes:
     try:
-        column = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
+        column = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError as error:
         raise refused("the text is not base64", hint="send a list of numbers, or base64 of 8 bytes a number") from error
     if len(column) % 8:
         raise refused(f"the base64 text holds {len(column)} bytes", limit="8 little-endian bytes a number")

@@ -3,6 +3,7 @@
 What is dear comes last, so that a document that asks for too much is refused before it has cost much.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ class Documents:
         self._kept: OrderedDict[str, Document] = OrderedDict()
         self._characters = 0
         self._refused: Memory[str, list[GraphQLError]] = Memory(REFUSED_KEPT)
+        self._turns: dict[str, asyncio.Lock] = {}  # of those who ask for what is being read
 
     def kept(self, text: str) -> Document | None:
         """The document of this text; None when it was not read lately. Raises `Refused` when that was in vain."""
@@ -93,20 +95,33 @@ class Documents:
         return document
 
     async def find(self, text: str, pay: Callable[[str], None]) -> Document:
-        """The document of this text; who asks has to `pay` for one that is not kept. Raises `Refused`."""
+        """The document of this text, which is read once for all who ask for it. Raises `Refused`.
+
+        Who asks first has to `pay` for one that is not kept.
+        """
         document = self.kept(text)
-        if document is None:
-            pay(text)
-            try:
-                document = await aside(partial(self._read, text))
-            except Refused as refused:
-                self._keep_refused(text, refused)
-                raise
-            self._keep(text, document)
+        if document is not None:
+            return document
+        turn = self._turns.setdefault(text, asyncio.Lock())
+        try:
+            async with turn:
+                return self.kept(text) or await self._newly_read(text, pay)
+        finally:
+            if not turn.locked():
+                self._turns.pop(text, None)
+
+    async def _newly_read(self, text: str, pay: Callable[[str], None]) -> Document:
+        pay(text)
+        try:
+            document = await aside(partial(self._read, text))
+        except Refused as refused:
+            self._keep_refused(text, refused)
+            raise
+        self._keep(text, document)
         return document
 
     def _keep(self, text: str, document: Document) -> None:
-        if text in self._kept:  # somebody else asked for it meanwhile
+        if text in self._kept:  # somebody left while it was read, and the next one was sooner
             return
         self._kept[text] = document
         self._characters += len(text)

@@ -13,6 +13,7 @@ from hashlib import sha256
 from http import HTTPStatus
 from typing import Final
 
+from api.auth import caller_key
 from api.guard import Rules
 from api.http import Answer
 from db.memory import Memory
@@ -34,15 +35,17 @@ ORDINARY: Final = {  # headers that change nothing about how a request is read, 
 }
 
 Headers = Sequence[tuple[bytes, bytes]]
-# From the Authorization header and the body of a request to what answers it; None when it must go the ordinary way.
-Plain = Callable[[str, bytes], Awaitable[Answer] | None]
+# From the caller's key, the Authorization header and the body of a request to what answers it; None when it must go the
+# ordinary way.
+Plain = Callable[[bytes, str, bytes], Awaitable[Answer] | None]
 STATUS: Final = {status.value: b"%d %b" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is known of a head: where its Authorization stands, where it ends, and where its body does."""
+    """What is known of a head: who asks, where its Authorization stands, where it ends, and where its body does."""
 
+    caller: bytes
     authorization: slice
     end: int
     body_end: int
@@ -64,7 +67,7 @@ class Express:
 
     def answering(self, head: Head, data: bytes) -> Awaitable[Answer] | None:
         """What answers the request that `data` is, when nothing about it is unusual."""
-        return self._plain(data[head.authorization].decode("latin-1"), data[head.end :])
+        return self._plain(head.caller, data[head.authorization].decode("latin-1"), data[head.end :])
 
     def learn(self, data: bytes, method: bytes, target: bytes, headers: Headers) -> None:
         """Know the head that `data` begins with, and that the parser read as this, when it is a plain one."""
@@ -84,7 +87,9 @@ class Express:
             and authorization[1] == found[b"authorization"]
             and self._rules.refusal(headers) is None
         ):
-            self._heads.put(_digest(data[:end]), Head(slice(*authorization.span(1)), end, end + int(length)))
+            caller = caller_key(authorization[1].decode("latin-1"))
+            known = Head(caller, slice(*authorization.span(1)), end, end + int(length))
+            self._heads.put(_digest(data[:end]), known)
 
     def packet(self, answer: Answer, default_headers: Headers) -> bytes:
         """The answer as it is sent; `default_headers` is a new list whenever they change."""
@@ -92,7 +97,7 @@ class Express:
             self._default_headers = default_headers
             self._lines = _lines(default_headers)
         return b"HTTP/1.1 %b\r\n%b%b\r\n%b" % (
-            STATUS[answer.status], self._lines, _lines(answer.headers()), answer.body,
+            STATUS[answer.status], self._lines, answer.lines(), answer.body,
         )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -17,7 +17,7 @@ from graphql.execution import execute as execute_document
 from starlette.types import Receive, Scope, Send
 
 from api import bodies, errors, known
-from api.auth import Scopes, token_id
+from api.auth import Scopes, caller_key, token_id
 from api.bodies import Asked, BadRequest, Disconnected, PayloadTooLarge, TooSlow, UnsupportedMediaType
 from api.budgets import Bill, CostlyLane, RateLimited
 from api.context import Context, Deps
@@ -42,6 +42,9 @@ STATUS: Final = {
     Code.RATE_LIMITED: 429,
 }
 
+ANSWERED: Final = (
+    b"content-type: application/json\r\ncontent-length: %d\r\ncache-control: no-store\r\nx-request-id: %b\r\n%b"
+)
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 NUMBERS: Final = itertools.count(int.from_bytes(os.urandom(8)))
 
@@ -53,17 +56,15 @@ class Answer:
     status: int
     request_id: str
     body: bytes
-    more: Headers = field(default_factory=list)
+    more: bytes = b""
+
+    def lines(self) -> bytes:
+        """Its headers, besides those that the server adds to each answer."""
+        return ANSWERED % (len(self.body), self.request_id.encode(), self.more)
 
     def headers(self) -> Headers:
-        """Its headers, besides those that the server adds to each answer."""
-        return [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(self.body)).encode()),
-            (b"cache-control", b"no-store"),
-            (b"x-request-id", self.request_id.encode()),
-            *self.more,
-        ]
+        """The same one by one."""
+        return [(name, value) for name, _, value in (line.partition(b": ") for line in self.lines().splitlines())]
 
 
 class Load:
@@ -139,12 +140,12 @@ class GraphQLEndpoint:
         await send({"type": "http.response.start", "status": answered.status, "headers": answered.headers()})
         await send({"type": "http.response.body", "body": answered.body})
 
-    def plain(self, authorization: str, body: bytes) -> Awaitable[Answer] | None:
+    def plain(self, caller: bytes, authorization: str, body: bytes) -> Awaitable[Answer] | None:
         """What answers a compiled document of a token that was asked for lately.
 
         None when anything is unusual: nothing was done, and the ordinary way finds out what it is.
         """
-        scope = self._scopes.recent(authorization)
+        scope = self._scopes.recent(caller)
         if scope is None:
             return None
         try:
@@ -163,7 +164,7 @@ class GraphQLEndpoint:
         request_id = _new_request_id()
         context = Context(self._deps, viewer, request_id)
         try:
-            data, found = await known.run(bound, context, functools.partial(self._refresh, authorization, True))
+            data, found = await known.run(bound, context, lambda: self._refresh(authorization, context))
             return Answer(200, request_id, _dumped(_answer(data, found, request_id)))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
             return _failed(error, request_id)
@@ -174,7 +175,7 @@ class GraphQLEndpoint:
         self, headers: dict[bytes, bytes], receive: Receive, take: Callable[[int], None], request_id: str
     ) -> dict[str, Any]:
         authorization = headers.get(b"authorization", b"").decode("latin-1")
-        recent = self._scopes.recent(authorization)
+        recent = self._scopes.recent(caller_key(authorization))
         viewer = recent or await self._scopes.current(authorization)
         asked = bodies.asked(
             await bodies.read(headers, receive, self._deps.settings.request_body_bytes_max, take),
@@ -182,19 +183,20 @@ class GraphQLEndpoint:
         context = Context(self._deps, viewer, request_id)
         token = token_id(authorization)
         document = await self._documents.find(asked.query, functools.partial(self._deps.budgets.read, token))
-        refresh = functools.partial(self._refresh, authorization, recent is not None)
+
+        async def refresh() -> bool:
+            return recent is not None and await self._refresh(authorization, context)
+
         bound = document.bound(asked.operation_name, asked.variables)
         if bound is not None:
             data, found = await known.run(bound, context, refresh)
             return _answer(data, found, request_id)
-        await refresh(context)
+        await refresh()
         context.lists = document.lists
         return await self._executed(context, document, asked, token)
 
-    async def _refresh(self, authorization: str, is_recent: bool, context: Context) -> bool:
+    async def _refresh(self, authorization: str, context: Context) -> bool:
         """Whether the viewer may do other things now than the context knew. Raises `Unauthenticated`."""
-        if not is_recent:
-            return False
         current = await self._scopes.current(authorization)
         if current == context.scope:
             return False
@@ -258,13 +260,13 @@ def _failed(error: Exception, request_id: str) -> Answer:
     if failure is None:
         log.error("request %s failed", request_id, exc_info=error)
         return Answer(500, request_id, _dumped({"errors": [errors.internal(request_id)]}))
-    more: Headers = []
+    more = b""
     if isinstance(failure, Unauthenticated):
-        more.append((b"www-authenticate", b"Bearer"))
+        more += b"www-authenticate: Bearer\r\n"
     if failure.retryable:
-        more.append((b"retry-after", str(failure.retry_after_s).encode()))
+        more += b"retry-after: %d\r\n" % failure.retry_after_s
     if isinstance(failure, PayloadTooLarge | TooSlow):
-        more.append((b"connection", b"close"))
+        more += b"connection: close\r\n"
     status = 415 if isinstance(failure, UnsupportedMediaType) else _status(failure)
     return Answer(status, request_id, _dumped({"errors": [errors.to_answer(failure, request_id)]}), more)
 

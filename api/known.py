@@ -78,6 +78,8 @@ PLAIN: Final[dict[str, set[type]]] = {
     "Boolean": {bool},
     "Int64": {int},
 }  # what scalars leave as it is
+REFUSALS: Final = (NotFound, Forbidden)
+INFO: Final[Any] = Info  # made by names that Strawberry keeps to itself
 LISTS_MAX: Final = 500  # compiled of a document; directives may make many of one
 INT_MAX: Final = 2**31 - 1
 
@@ -117,7 +119,7 @@ class Known:
 
     def __init__(self, name: str | None, variables: Iterable[_Variable], fields: Iterable[_RootField]) -> None:
         self.name = name
-        self._variables = {variable.name: variable for variable in variables}
+        self._variables = tuple(variables)
         self._fields = tuple(fields)
 
     def bound(self, given: Variables | None) -> Bound:
@@ -134,10 +136,10 @@ class Known:
 
     def _coerced(self, given: Variables) -> Variables:
         coerced: Variables = {}
-        for name, variable in self._variables.items():
-            value = given.get(name, variable.default)
+        for variable in self._variables:
+            value = given.get(variable.name, variable.default)
             if value is not ABSENT:
-                coerced[name] = variable.coerce(value)
+                coerced[variable.name] = variable.coerce(value)
             elif variable.is_required:
                 raise Unusual
         return coerced
@@ -146,7 +148,7 @@ class Known:
 async def run(
     bound: Bound,
     context: Context,
-    refresh: Callable[[Context], Awaitable[bool]],
+    refresh: Callable[[], Awaitable[bool]],
 ) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
     """The data, and the errors; one after the other, and none after one that raises, as GraphQL has it.
 
@@ -155,10 +157,10 @@ async def run(
     """
     data: dict[str, Any] = {}
     for field, arguments in bound:
-        info = cast(Any, Info)(_raw_info=SimpleNamespace(context=context), _field=field.field)
+        info = INFO(_raw_info=SimpleNamespace(context=context), _field=field.field)
         try:
             found = await field.resolve(None, info=info, **arguments)
-            if isinstance(found, NotFound | Forbidden) and await refresh(context):
+            if isinstance(found, REFUSALS) and await refresh():
                 found = await field.resolve(None, info=info, **arguments)
             data[field.key] = field.shape(found)
         except Exception as error:  # noqa: BLE001 - whatever it is, it becomes an entry of `errors`
@@ -406,7 +408,7 @@ class _Compiler:
             given = dict(arguments)
             if resolver.info_parameter:
                 raw = info._replace(field_name=nodes[0].name.value, field_nodes=nodes, return_type=definition.type)
-                given[resolver.info_parameter.name] = cast(Any, Info)(_raw_info=raw, _field=field)
+                given[resolver.info_parameter.name] = INFO(_raw_info=raw, _field=field)
             found = [resolver.wrapped_func(value, **given) for value in values]
             return await _awaited(answering(await _all(found) if resolver.is_async else found, info))
 
@@ -585,10 +587,10 @@ def _object_coercer(type_: GraphQLInputObjectType, within: frozenset[str]) -> Co
             raise Unusual
         arguments = {}
         for name, value in values.items():
-            field = fields.get(name)
-            if field is None:
+            if name not in fields:
                 raise Unusual
-            arguments[field[0]] = field[1](value)
+            python_name, coerce = fields[name]
+            arguments[python_name] = coerce(value)
         return made(**arguments)
 
     return coerce

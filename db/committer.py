@@ -1,11 +1,11 @@
 """The committer: stores batches of points, those that come at once in one statement."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import accumulate, chain
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -58,14 +58,14 @@ class Committer:
         self._pool = pool
         self._groups = groups
 
-    async def append(self, batch: Batch) -> Outcome:
+    def append(self, batch: Batch) -> Coroutine[Any, Any, Outcome]:
         """What became of the batch; it is durable when this says that it is stored.
 
         Raises `CheckViolationError` by the name `run_keys_max` when the run would have too many keys, and
         `Unavailable` when too much waits already, or when the database does not answer: then the batch may have been
         stored, and sending it again is safe.
         """
-        return await self._groups.ask(batch, batch.size_bytes)
+        return self._groups.ask(batch, batch.size_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,13 @@ class _Desk:
     async def store(self, conn: Connection, group: list[Batch]) -> list[Outcome]:
         """What becomes of each batch."""
         lines = _lines(group)
-        accepted = await _append(conn, lines, self._news(lines))
+        news = self._news(lines)
+        accepted = await _append(conn, lines, news)
         stored = {
             id(batch): accepted[line[0].writer_id] for line in lines if line[0].writer_id in accepted for batch in line
         }
-        self._learn([batch for batch in group if id(batch) in stored])
+        if news:
+            self._learn([batch for batch in group if id(batch) in stored])
         return [stored.get(id(batch), Outcome.NOT_NEXT) for batch in group]
 
     def _news(self, lines: list[list[Batch]]) -> _News:
@@ -120,19 +122,22 @@ def _lines(group: list[Batch]) -> list[list[Batch]]:
     by_writer: dict[UUID, list[Batch]] = {}
     for batch in group:
         by_writer.setdefault(batch.writer_id, []).append(batch)
-    lines: list[list[Batch]] = []
-    for same_writer in by_writer.values():
-        same_writer.sort(key=lambda batch: batch.first_seq)
-        line = same_writer[:1]
-        for batch in same_writer[1:]:
-            if batch.first_seq == line[-1].next_seq and batch.run_id == line[-1].run_id:
-                line.append(batch)
-        lines.append(line)
-    return lines
+    return [same_writer if len(same_writer) == 1 else _line(same_writer) for same_writer in by_writer.values()]
+
+
+def _line(same_writer: list[Batch]) -> list[Batch]:
+    first, *others = sorted(same_writer, key=lambda batch: batch.first_seq)
+    line = [first]
+    for batch in others:
+        if batch.first_seq == line[-1].next_seq and batch.run_id == line[-1].run_id:
+            line.append(batch)
+    return line
 
 
 # Locks the writers in the order of their ids and inserts only where the cursor fits; the trigger moves the cursor.
-# Columns are taken from their arrays by place, since a join would compare each batch with each.
+# Columns are taken from their arrays by place, since a join would compare each batch with each. The blocks of a writer
+# are those behind its entry of $3, up to the next one. An entry of $8 is the digest of a block, then its steps, times
+# and values. Few arrays are sent, because asyncpg asks of each entry whether it is an array itself.
 APPEND = """
     with standing as materialized (
         select id, run_id, attempt, next_seq, ended_at, stop_requested
@@ -143,13 +148,16 @@ APPEND = """
     ), accepted as materialized (
         select id, run_id, attempt, stop_requested, place
         from (select standing.*, array_position($1::uuid[], id) as place from standing) as placed
-        where run_id = ($2::uuid[])[place] and next_seq = ($3::bigint[])[place] and ended_at is null
+        where run_id = ($2::uuid[])[place] and next_seq = ($4::bigint[])[($3::integer[])[place] + 1]
+            and ended_at is null
     ), stored as (
         insert into block (run_id, writer_id, seq, keyset_id, attempt, n, first_ms, steps, times, vals, sha256)
-        select run_id, id, ($6::bigint[])[at], ($7::bigint[])[at], attempt, ($8::integer[])[at], ($9::bigint[])[at],
-            ($10::bytea[])[at], ($11::bytea[])[at], ($12::bytea[])[at], ($13::bytea[])[at]
+        select run_id, id, ($4::bigint[])[at], ($5::bigint[])[at], attempt, n, ($7::bigint[])[at],
+            substring(content, 33, n * 8), substring(content, 33 + n * 8, n * 8), substring(content, 33 + n * 16),
+            substring(content, 1, 32)
         from accepted
-        cross join lateral generate_series(($4::integer[])[place], ($5::integer[])[place]) as at
+        cross join lateral generate_series(($3::integer[])[place] + 1, ($3::integer[])[place + 1]) as at
+        cross join lateral (select ($6::integer[])[at] as n, ($8::bytea[])[at] as content) as sent
     )
     select id, stop_requested from accepted
 """
@@ -163,20 +171,20 @@ ADMIT_AND_APPEND = """
         select attempt.run_id, attempt.number, attempt.stop_requested_at is not null as stop_requested
         from run
         join attempt on attempt.run_id = run.id and attempt.number = run.attempt
-        where run.id = any ($14::uuid[] || $17::uuid[]) and attempt.finished_at is null
+        where run.id = any ($9::uuid[] || $12::uuid[]) and attempt.finished_at is null
         order by attempt.run_id
         for share of attempt
     ), admitted as (
         insert into run_keyset (run_id, keyset_id)
         select given.run_id, given.keyset_id
-        from unnest($14::uuid[], $15::bigint[]) as given (run_id, keyset_id)
+        from unnest($9::uuid[], $10::bigint[]) as given (run_id, keyset_id)
         join open on open.run_id = given.run_id
         order by given.run_id, given.keyset_id
         on conflict (run_id, keyset_id) do nothing
     ), opened as (
         insert into writer (id, run_id, attempt, opened_by, stop_requested)
         select given.id, open.run_id, open.number, given.opened_by, open.stop_requested
-        from unnest($16::uuid[], $17::uuid[], $18::uuid[]) as given (id, run_id, opened_by)
+        from unnest($11::uuid[], $12::uuid[], $13::uuid[]) as given (id, run_id, opened_by)
         join open on open.run_id = given.run_id
         order by given.id
         on conflict (id) do nothing
@@ -190,15 +198,18 @@ ADMIT_AND_APPEND = """
     ), accepted as materialized (
         select id, run_id, attempt, stop_requested, place
         from (select standing.*, array_position($1::uuid[], id) as place from standing) as placed
-        where run_id = ($2::uuid[])[place] and next_seq = ($3::bigint[])[place] and ended_at is null
+        where run_id = ($2::uuid[])[place] and next_seq = ($4::bigint[])[($3::integer[])[place] + 1]
+            and ended_at is null
         union all
         select id, run_id, attempt, stop_requested, array_position($1::uuid[], id) from opened
     ), stored as (
         insert into block (run_id, writer_id, seq, keyset_id, attempt, n, first_ms, steps, times, vals, sha256)
-        select run_id, id, ($6::bigint[])[at], ($7::bigint[])[at], attempt, ($8::integer[])[at], ($9::bigint[])[at],
-            ($10::bytea[])[at], ($11::bytea[])[at], ($12::bytea[])[at], ($13::bytea[])[at]
+        select run_id, id, ($4::bigint[])[at], ($5::bigint[])[at], attempt, n, ($7::bigint[])[at],
+            substring(content, 33, n * 8), substring(content, 33 + n * 8, n * 8), substring(content, 33 + n * 16),
+            substring(content, 1, 32)
         from accepted
-        cross join lateral generate_series(($4::integer[])[place], ($5::integer[])[place]) as at
+        cross join lateral generate_series(($3::integer[])[place] + 1, ($3::integer[])[place + 1]) as at
+        cross join lateral (select ($6::integer[])[at] as n, ($8::bytea[])[at] as content) as sent
     )
     select id, stop_requested from accepted
 """
@@ -208,21 +219,16 @@ async def _append(conn: Connection, lines: list[list[Batch]], news: _News) -> di
     """Store what fits the writers' cursors, in one statement and so in one commit; what became of those it fitted."""
     firsts = [line[0] for line in lines]
     blocks = [block for line in lines for batch in line for block in batch.blocks]
-    ends = list(accumulate(sum(len(batch.blocks) for batch in line) for line in lines))
+    bounds = list(accumulate((sum(len(batch.blocks) for batch in line) for line in lines), initial=0))
     columns: list[Sequence[object]] = [
         [batch.writer_id for batch in firsts],
         [batch.run_id for batch in firsts],
-        [batch.first_seq for batch in firsts],
-        [1, *(end + 1 for end in ends[:-1])],
-        ends,
+        bounds,
         [block.seq for block in blocks],
         [block.keyset_id for block in blocks],
         [block.n for block in blocks],
         [block.first_ms for block in blocks],
-        [block.steps for block in blocks],
-        [block.times for block in blocks],
-        [block.values for block in blocks],
-        [block.sha256 for block in blocks],
+        [b"".join((block.sha256, block.steps, block.times, block.values)) for block in blocks],
     ]
     if not news:
         return _outcomes(await conn.fetch(APPEND, *columns))

@@ -171,6 +171,8 @@ def joined(parts: Sequence[Parts]) -> Parts:
 
 
 def _joined(points: Sequence[Points]) -> Points:
+    if len(points) == 1:
+        return points[0]
     return Points(
         np.concatenate([part.steps for part in points]),
         np.concatenate([part.times for part in points]),
@@ -250,7 +252,14 @@ def _kept(values: Floats, max_points: int) -> Ints:
 
     So the groups stay where they are while a series grows, until their size doubles.
     """
-    return np.unique(packing.landmarks(values, _group_size(len(values), values, max_points)))
+    return _marked(values, _group_size(len(values), values, max_points))
+
+
+def _marked(values: Floats, size: int) -> Ints:
+    """Where the landmarks of each group of `size` values stand, each place once; they come in order."""
+    places: Ints = packing.landmarks(values, size).reshape(-1)
+    kept: Ints = places[np.diff(places, prepend=-1) != 0]
+    return kept
 
 
 def _group_size(count: int, values: Floats, max_points: int) -> int:
@@ -288,7 +297,7 @@ def _summed_up(parts: Parts, max_points: int) -> tuple[int, Points]:
         raise Tangled(knots)
     marks = _joined([*grouped, parts.points.at(slice(ready_from, None))])
     groups = _group_size(len(marks.steps) // packing.LANDMARKS, marks.values, max_points)
-    kept = np.unique(packing.landmarks(marks.values, groups * packing.LANDMARKS))
+    kept = _marked(marks.values, groups * packing.LANDMARKS)
     return count, marks.at(kept[_is_another(marks.at(kept))])
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NoReturn
 from uuid import UUID
 
 import asyncpg
@@ -156,15 +156,17 @@ class Recorder:
         Raises `NotFound`, `Forbidden`, `Invalid`, `SeqConflict` for a gap or for other content under a known seq,
         `RunSealed` when the writer's attempt has ended, `Unavailable` when it may be sent again.
         """
-        await self._require_append(scope, run_id)
+        owner = self._owners.get(run_id) or await self._owners.find(run_id, lambda: _owner(self._pool, run_id))
+        if not access.allows(scope, Action.APPEND, *owner):
+            access.require(scope, Action.APPEND, f"run {run_id}", *owner)
         if not given:
             standing = await _standing(self._pool, run_id, writer_id)
             return Appended(run_id, writer_id, standing.next_seq, 0, standing.stop_requested)
         points = _count(given)
         blocks = []
         for index, columns in enumerate(given):
-            keyset = await self._keyset(columns.keys, f"input.blocks[{index}].keys")
-            blocks.append(_checked(columns, keyset, f"input.blocks[{index}]"))
+            keyset = self._keysets.get(columns.keys) or await self._keyset(columns.keys, index)
+            blocks.append(_checked(columns, keyset, index))
         next_seq, stop_requested = await self._store(Batch(run_id, writer_id, scope.account_id, tuple(blocks)))
         self._on_stored(run_id)
         return Appended(run_id, writer_id, next_seq, points, stop_requested)
@@ -175,7 +177,7 @@ class Recorder:
         A writer that is free is used again, so that a run that is logged to in this way has few.
         """
         for index, point in enumerate(points):
-            _check_point(point, f"input.points[{index}]")
+            _check_point(point, index)
         blocks = _blocks_of(points)
         free = self._free_writers.get((run_id, scope.account_id))
         if free is None:
@@ -190,25 +192,25 @@ class Recorder:
         free.append((appended.writer_id, appended.next_seq))
         return appended
 
-    async def _require_append(self, scope: Scope, run_id: UUID) -> None:
-        """A run never changes its project or owner, so its row is asked once."""
-        owner = self._owners.get(run_id) or await self._owners.find(run_id, lambda: _owner(self._pool, run_id))
-        if not access.allows(scope, Action.APPEND, *owner):
-            access.require(scope, Action.APPEND, f"run {run_id}", *owner)
-
-    async def _keyset(self, keys: tuple[str, ...], path: str) -> Keyset:
-        known = self._keysets.get(keys)
-        if known is not None:
-            return known
-        _check_keys(keys, path)
+    async def _keyset(self, keys: tuple[str, ...], index: int) -> Keyset:
+        """The keyset of the block at this index."""
+        _check_keys(keys, _path("blocks", index, "keys"))
         return await self._keysets.find(keys, lambda: _keyset(self._pool, keys), weight=len(keys))
 
     async def _store(self, batch: Batch) -> tuple[int, bool]:
-        """The writer's next seq, and whether its attempt is to stop, when the whole batch is stored."""
+        """The writer's next seq, and whether its attempt is to stop, when the whole batch is stored.
+
+        Raises `Invalid` when the run would have too many keys.
+        """
         rest: Batch | None = batch
         for _ in range(TRIES_MAX):
             assert rest is not None
-            outcome = await self._append(rest)
+            try:
+                outcome = await self._committer.append(rest)
+            except asyncpg.CheckViolationError as error:
+                if error.constraint_name != "run_keys_max":
+                    raise
+                await self._refuse_keys(rest)
             if outcome is not Outcome.NOT_NEXT:
                 return rest.next_seq, outcome is Outcome.STORED_TO_STOP
             standing = await _standing(self._pool, batch.run_id, batch.writer_id)
@@ -217,15 +219,10 @@ class Recorder:
                 return standing.next_seq, standing.stop_requested
         raise Unavailable("other senders use the same writer", hint="send the same batch again; it is stored once")
 
-    async def _append(self, batch: Batch) -> Outcome:
-        """What became of the batch. Raises `Invalid` when the run would have too many keys."""
-        try:
-            return await self._committer.append(batch)
-        except asyncpg.CheckViolationError as error:
-            if error.constraint_name != "run_keys_max":
-                raise
+    async def _refuse_keys(self, batch: Batch) -> NoReturn:
+        """Raises `Invalid` that names the block whose keys are too many."""
         for index, block in enumerate(batch.blocks):
-            await _admit(self._pool, batch.run_id, block.keyset_id, f"input.blocks[{index}].keys")
+            await _admit(self._pool, batch.run_id, block.keyset_id, _path("blocks", index, "keys"))
         raise Unavailable("the keys of the run are changing", hint="send the same batch again; it is stored once")
 
 
@@ -235,19 +232,26 @@ def _continued(writer: tuple[UUID, int], blocks: Sequence[Columns]) -> tuple[UUI
     return writer_id, [replace(columns, seq=next_seq + columns.seq) for columns in blocks]
 
 
+def _path(*place: str | int) -> str:
+    """Where it stands in the input. It is put together for what is refused only: there are many steps."""
+    return "input" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+
+
 def _count(given: Sequence[Columns]) -> int:
     """The points of a request whose seqs follow each other. Raises `Invalid`."""
+    points = 0
     for index, columns in enumerate(given):
-        path = f"input.blocks[{index}].seq"
         if not 0 <= columns.seq < INT64_MAX:
+            path = _path("blocks", index, "seq")
             raise Invalid(f"{path} is {columns.seq}", path=path, limit=f"0 to {INT64_MAX - 1}")
         if columns.seq != given[0].seq + index:
+            path = _path("blocks", index, "seq")
             raise Invalid(
                 f"{path} is {columns.seq} after {given[index - 1].seq}",
                 path=path,
                 hint="the blocks of one request have consecutive seqs",
             )
-    points = sum(len(columns.values) // 8 for columns in given)
+        points += len(columns.values) // 8
     if points > POINTS_PER_BATCH_MAX:
         raise Invalid(
             f"the request has {points} points",
@@ -258,49 +262,52 @@ def _count(given: Sequence[Columns]) -> int:
     return points
 
 
-def _checked(columns: Columns, keyset: Keyset, path: str) -> Block:
+def _checked(columns: Columns, keyset: Keyset, index: int) -> Block:
     """The block, when its columns have one length and its steps and times are in range. Raises `Invalid`."""
     n = len(columns.steps) // 8
     if n == 0 or len(columns.steps) % 8:
-        raise Invalid(f"{path}.steps has {len(columns.steps)} bytes", path=f"{path}.steps", hint="8 bytes a step, 1 up")
+        path = _path("blocks", index, "steps")
+        raise Invalid(f"{path} has {len(columns.steps)} bytes", path=path, hint="8 bytes a step, 1 up")
     if len(columns.times) != len(columns.steps):
+        path = _path("blocks", index, "times")
         raise Invalid(
-            f"{path}.times has {len(columns.times) // 8} entries for {n} steps",
-            path=f"{path}.times",
-            hint="send one time for each step",
+            f"{path} has {len(columns.times) // 8} entries for {n} steps", path=path, hint="send one time for each step"
         )
     if len(columns.values) != len(columns.steps) * len(columns.keys):
+        path = _path("blocks", index, "values")
         raise Invalid(
-            f"{path}.values has {len(columns.values) // 8} entries for {len(columns.keys)} keys and {n} steps",
-            path=f"{path}.values",
+            f"{path} has {len(columns.values) // 8} entries for {len(columns.keys)} keys and {n} steps",
+            path=path,
             hint="send all steps of the first key, then those of the second, and so on",
         )
-    _check_range(columns.steps, f"{path}.steps", _check_step)
-    first_ms = _check_range(columns.times, f"{path}.times", _check_time)
+    _check_range(columns.steps, _check_step, "blocks", index, "steps")
+    first_ms = _check_range(columns.times, _check_time, "blocks", index, "times")
     sha256 = content_sha256(keyset.sha256, columns.steps, columns.times, columns.values)
     return Block(columns.seq, keyset.id, n, first_ms, columns.steps, columns.times, columns.values, sha256)
 
 
-def _check_range(column: bytes, path: str, check: Callable[[int, str], None]) -> int:
+def _check_range(column: bytes, check: Callable[..., None], *place: str | int) -> int:
     """The least of the column, when `check` accepts the least and the greatest."""
     if len(column) == 8:  # one step a block is the common case, and numpy is slow at it
         only = int.from_bytes(column, "little", signed=True)
-        check(only, f"{path}[0]")
+        check(only, *place, 0)
         return only
     numbers = np.frombuffer(column, "<i8")
-    for place in (numbers.argmin(), numbers.argmax()):
-        check(int(numbers[place]), f"{path}[{place}]")
+    for at in (numbers.argmin(), numbers.argmax()):
+        check(int(numbers[at]), *place, int(at))
     return int(numbers.min())
 
 
-def _check_step(step: int, path: str) -> None:
+def _check_step(step: int, *place: str | int) -> None:
     if not 0 <= step <= INT64_MAX:
+        path = _path(*place)
         raise Invalid(f"{path} is {step}", path=path, limit=f"0 to {INT64_MAX}")
 
 
-def _check_time(time_ms: int, path: str) -> None:
+def _check_time(time_ms: int, *place: str | int) -> None:
     if 0 <= time_ms <= TIME_MS_MAX:
         return
+    path = _path(*place)
     unit = "microseconds" if time_ms < 10**17 else "nanoseconds"
     raise Invalid(
         f"{path} is {time_ms}, which is {'before 1970' if time_ms < 0 else f'after the year 9999: {unit}?'}",
@@ -310,10 +317,10 @@ def _check_time(time_ms: int, path: str) -> None:
     )
 
 
-def _check_point(point: Point, path: str) -> None:
-    texts.name(point.key, f"{path}.key")
-    _check_step(point.step, f"{path}.step")
-    _check_time(point.time_ms, f"{path}.time")
+def _check_point(point: Point, index: int) -> None:
+    texts.name(point.key, _path("points", index, "key"))
+    _check_step(point.step, "points", index, "step")
+    _check_time(point.time_ms, "points", index, "time")
 
 
 def _check_keys(keys: tuple[str, ...], path: str) -> None:

@@ -313,6 +313,20 @@ async def test_a_token_that_sends_ever_new_documents_waits_but_a_training_goes_o
         assert logged.json()["data"]["logMetrics"]["__typename"] == "LogMetricsPayload"
 
 
+async def test_a_new_document_is_read_and_paid_once_for_all_who_send_it_at_once() -> None:
+    documents = Documents(SCHEMA, introspection=True)
+    paid: list[str] = []
+
+    found = await asyncio.gather(*(documents.find(VIEWER, paid.append) for _ in range(20)))
+    refused = await asyncio.gather(
+        *(documents.find("{ nothing }", paid.append) for _ in range(20)), return_exceptions=True
+    )
+
+    assert all(document is found[0] for document in found)
+    assert all(isinstance(each, Refused) for each in refused)
+    assert paid == [VIEWER, "{ nothing }"]
+
+
 async def test_ten_mutations_cost_ten_times_one(server: Server, client: Client) -> None:
     def making(count: int) -> str:
         given = f'input: {{ name: "same", projectName: "{client.project}" }}'

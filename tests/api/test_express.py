@@ -124,7 +124,7 @@ PLAIN = b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r
 
 
 async def test_only_plain_heads_are_known(settings: Settings) -> None:
-    express = Express(Rules(settings), lambda authorization, body: None)
+    express = Express(Rules(settings), lambda caller, authorization, body: None)
 
     def is_known(head: bytes, headers: list[tuple[bytes, bytes]], method: bytes = b"POST") -> bool:
         express.learn(head, method, head.split(b" ")[1], headers)
