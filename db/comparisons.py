@@ -268,15 +268,24 @@ def package_changes(package: Column, baseline: int) -> list[PackageChange | None
 
 
 async def metrics(
-    pool: Pool, scope: Scope, run_ids: Sequence[UUID], prefix: str = "", keys: Collection[str] | None = None
+    pool: Pool,
+    scope: Scope,
+    run_ids: Sequence[UUID],
+    prefix: str = "",
+    keys: Collection[str] | None = None,
+    numbers: Collection[str] = summaries.NUMBERS.keys(),
 ) -> Matrices:
-    """Their series whose keys begin with `prefix` and are among `keys`. Raises `Invalid` for too many."""
+    """Their series whose keys begin with `prefix` and are among `keys`, with these `numbers`, the others may be NaN.
+
+    Raises `Invalid` for too many.
+    """
     return await summaries.matrices(
         pool,
         scope,
         run_ids,
         lambda key: key.startswith(prefix) and (keys is None or key in keys),
         lambda count: require_cells("metrics", count, len(run_ids)),
+        numbers,
     )
 
 
