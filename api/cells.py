@@ -32,10 +32,9 @@ def params(column: ParamColumn) -> Spliced:
     if column.kinds <= {"STRING", None}:
         return texts(column.texts)
     if "STRING" not in column.kinds:
-        is_whole = None not in column.kinds
-        json = ",".join(cast(list[str], column.texts) if is_whole else [text or "null" for text in column.texts])
-        if "N" not in json and "I" not in json:  # as the names of floats that JSON lacks begin
-            return _spliced(f"[{json}]")
+        json = column.strung[:-1].replace(b"\0", b",")
+        if b"N" not in json and b"I" not in json:  # as the names of floats that JSON lacks begin
+            return _spliced(b"[%b]" % json)
     values = [
         "null" if text is None else orjson.dumps(text).decode() if type_ == "STRING" or text in NON_FINITE else text
         for text, type_ in zip(column.texts, column.types, strict=True)

@@ -55,7 +55,7 @@ class NumberColumn:
         ]
 
 
-FrameColumn: TypeAlias = Column | NumberColumn
+FrameColumn: TypeAlias = Column | ParamColumn | NumberColumn
 
 
 def is_numeric(column: FrameColumn) -> bool:

@@ -329,7 +329,7 @@ def _places(row: asyncpg.Record) -> NDArray[np.int32]:
 
 @dataclass(frozen=True, slots=True)
 class _Strung:
-    """What is compacted of runs that have the same keyset: `stats` has a matrix for each run, a row for each of `rows`."""
+    """What is compacted of runs that have the same keyset; `stats` is (run, row, key), of these `rows`."""
 
     keys: list[str]
     places: NDArray[np.int32]
