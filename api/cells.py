@@ -63,11 +63,10 @@ def floats(values: Floats, has: NDArray[np.bool_]) -> list[Spliced]:
     shown = np.where(has, values, np.nan)
     columns = _rows(shown)
     for row in np.flatnonzero((has & ~np.isfinite(values)).any(axis=1)).tolist():
-        given = [
-            from_metric_value(value) if there else None
-            for value, there in zip(values[row].tolist(), has[row].tolist(), strict=True)
-        ]
-        columns[row] = _spliced(orjson.dumps(given))
+        given = np.where(has[row], values[row], np.array(None))
+        for place in np.flatnonzero(has[row] & ~np.isfinite(values[row])).tolist():
+            given[place] = from_metric_value(given[place])
+        columns[row] = _spliced(orjson.dumps(given.tolist()))
     return columns
 
 

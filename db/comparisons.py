@@ -29,7 +29,7 @@ from db.summaries import Matrices
 
 CELLS_MAX: Final = 2_000_000  # values of a kind in one comparison
 BYTES_MAX: Final = 64 * 1024 * 1024  # of their texts
-RUNS_AT_ONCE: Final = 250
+RUNS_AT_ONCE: Final = 500
 LONG_BYTES: Final = 32  # of texts on average, from which on each is cut out
 GATHERED: Final = 4_096  # short texts that are taken at once: their places stay in the caches
 ABSENT: Final = b"null"
