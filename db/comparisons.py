@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, Final
 from uuid import UUID
 
@@ -65,8 +65,6 @@ class ParamColumn:
     def texts(self) -> Texts:
         """The text in each run, None where there is none."""
         texts = _taken_apart(self.strung)
-        if None not in self.kinds:
-            return [*texts]
         return [None if type_ is None else text for text, type_ in zip(texts, self.types, strict=True)]
 
     @cached_property
@@ -455,10 +453,11 @@ def _taken_apart(strung: bytes) -> list[str]:
 def _strung(texts: bytes, numbers: Ints) -> list[bytes]:
     """For each row of numbers the texts that have them, in their order; a NUL stands behind each, here and there."""
     ends = np.flatnonzero(np.frombuffer(texts, np.uint8) == 0) + 1
-    lengths = np.diff(ends, prepend=0)
-    whole = _gathered(texts, (ends - lengths)[numbers].ravel(), lengths[numbers].ravel())
-    cuts = np.cumsum(lengths[numbers].sum(axis=1)).tolist()
-    return [whole[start:end] for start, end in zip([0, *cuts], cuts, strict=False)]
+    starts = np.append(0, ends[:-1])
+    lengths = (ends - starts)[numbers]
+    whole = _gathered(texts, starts[numbers].ravel(), lengths.ravel())
+    cuts = np.cumsum(lengths.sum(axis=1)).tolist()
+    return [whole[start:end] for start, end in pairwise([0, *cuts])]
 
 
 def _gathered(texts: bytes, starts: Ints, lengths: Ints) -> bytes:
