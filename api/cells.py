@@ -32,10 +32,9 @@ def params(column: ParamColumn) -> Spliced:
     if column.kinds <= {"STRING", None}:
         return texts(column.texts)
     if "STRING" not in column.kinds:
-        is_whole = None not in column.kinds
-        json = ",".join(cast(list[str], column.texts) if is_whole else [text or "null" for text in column.texts])
-        if "N" not in json and "I" not in json:  # as the names of floats that JSON lacks begin
-            return _spliced(f"[{json}]")
+        json = column.strung[:-1].replace(b"\0", b",")
+        if b"N" not in json and b"I" not in json:  # as the names of floats that JSON lacks begin
+            return _spliced(b"[%b]" % json)
     values = [
         "null" if text is None else orjson.dumps(text).decode() if type_ == "STRING" or text in NON_FINITE else text
         for text, type_ in zip(column.texts, column.types, strict=True)
@@ -64,11 +63,10 @@ def floats(values: Floats, has: NDArray[np.bool_]) -> list[Spliced]:
     shown = np.where(has, values, np.nan)
     columns = _rows(shown)
     for row in np.flatnonzero((has & ~np.isfinite(values)).any(axis=1)).tolist():
-        given = [
-            from_metric_value(value) if there else None
-            for value, there in zip(values[row].tolist(), has[row].tolist(), strict=True)
-        ]
-        columns[row] = _spliced(orjson.dumps(given))
+        given = np.where(has[row], values[row], np.array(None))
+        for place in np.flatnonzero(has[row] & ~np.isfinite(values[row])).tolist():
+            given[place] = from_metric_value(given[place])
+        columns[row] = _spliced(orjson.dumps(given.tolist()))
     return columns
 
 

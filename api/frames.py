@@ -172,15 +172,15 @@ class FrameQuery:
             orders(order_by, "orderBy") or NEWEST_FIRST,
             span=Span(first + 1, start),
         )
-        run_ids = [placed.id for placed in found[:first]]
+        run_ids = found.ids[:first]
         read = await frames.read(context.pool, context.scope, run_ids, asked)
         whole = Whole(info, selection, asked)
         return RunFrame(
             page_info=PageInfo(
-                has_next_page=len(found) > first,
+                has_next_page=len(found.ids) > first,
                 has_previous_page=after is not None,
-                start_cursor=encode_cursor(key, list(found[0].position)) if run_ids else None,
-                end_cursor=encode_cursor(key, list(found[len(run_ids) - 1].position)) if run_ids else None,
+                start_cursor=encode_cursor(key, list(found.position(0))) if run_ids else None,
+                end_cursor=encode_cursor(key, list(found.position(len(run_ids) - 1))) if run_ids else None,
             ),
             run_ids=run_ids,
             columns=[Shown.of(field, column, whole) for field, column in zip(asked, read, strict=True)],

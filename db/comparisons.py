@@ -9,8 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from itertools import chain, count
-from operator import itemgetter
+from itertools import chain, pairwise
 from typing import Any, Final
 from uuid import UUID
 
@@ -30,7 +29,10 @@ from db.summaries import Matrices
 
 CELLS_MAX: Final = 2_000_000  # values of a kind in one comparison
 BYTES_MAX: Final = 64 * 1024 * 1024  # of their texts
-RUNS_AT_ONCE: Final = 250
+RUNS_AT_ONCE: Final = 500
+LONG_BYTES: Final = 32  # of texts on average, from which on each is cut out
+GATHERED: Final = 4_096  # short texts that are taken at once: their places stay in the caches
+ABSENT: Final = b"null"
 
 Texts = list[str | None]
 
@@ -49,10 +51,21 @@ class Column:
 
 
 @dataclass(frozen=True)
-class ParamColumn(Column):
-    """A param over the compared runs: `texts` as `db.params` has them, and the type in each run."""
+class ParamColumn:
+    """A param over the compared runs: `texts` as `db.params` has them, and the type in each run.
 
+    `strung` has the texts with a NUL behind each, and "null" for a run that has none.
+    """
+
+    key: str
+    strung: bytes
     types: Texts
+
+    @cached_property
+    def texts(self) -> Texts:
+        """The text in each run, None where there is none."""
+        texts = _taken_apart(self.strung)
+        return [None if type_ is None else text for text, type_ in zip(texts, self.types, strict=True)]
 
     @cached_property
     def kinds(self) -> set[str | None]:
@@ -62,7 +75,14 @@ class ParamColumn(Column):
     @cached_property
     def differs(self) -> bool:
         """Whether any two runs differ; 1 and 1.0 do."""
-        return len(self.kinds) > 1 or _differ(self.texts)
+        first = self.strung[: self.strung.find(b"\0") + 1]
+        return len(self.kinds) > 1 or self.strung != first * len(self.types)
+
+    def of(self, places: Sequence[int]) -> "ParamColumn":
+        """The column of only these runs."""
+        texts = self.strung.split(b"\0")
+        strung = b"".join([texts[place] + b"\0" for place in places])
+        return ParamColumn(self.key, strung, [self.types[place] for place in places])
 
 
 def _differ(texts: Texts) -> bool:
@@ -105,7 +125,7 @@ async def params(
     plenty = PER_RUN_MAX + 1 if keys is None else 2 * len(keys) + 1
     rows = await _fetched(pool, "params", PARAMS, run_ids, *scope.sight, prefix, keys, plenty)
     told = _Told("params", rows, len(run_ids), None if keys is None else set(keys))
-    return [ParamColumn(key, told.texts(key), told.more(key)) for key in told.keys]
+    return [ParamColumn(key, strung, told.more(key)) for key, strung in zip(told.keys, told.strung, strict=True)]
 
 
 TAGS = """
@@ -268,15 +288,24 @@ def package_changes(package: Column, baseline: int) -> list[PackageChange | None
 
 
 async def metrics(
-    pool: Pool, scope: Scope, run_ids: Sequence[UUID], prefix: str = "", keys: Collection[str] | None = None
+    pool: Pool,
+    scope: Scope,
+    run_ids: Sequence[UUID],
+    prefix: str = "",
+    keys: Collection[str] | None = None,
+    numbers: Collection[str] = summaries.NUMBERS.keys(),
 ) -> Matrices:
-    """Their series whose keys begin with `prefix` and are among `keys`. Raises `Invalid` for too many."""
+    """Their series whose keys begin with `prefix` and are among `keys`, with these `numbers`, the others may be NaN.
+
+    Raises `Invalid` for too many.
+    """
     return await summaries.matrices(
         pool,
         scope,
         run_ids,
         lambda key: key.startswith(prefix) and (keys is None or key in keys),
         lambda count: require_cells("metrics", count, len(run_ids)),
+        numbers,
     )
 
 
@@ -370,74 +399,89 @@ def _too_large(kind: str) -> Invalid:
 class _Told:
     """Keys and texts of runs, of rows (keys, more that belongs to them ..., places, texts) as Postgres strings them.
 
-    Runs that were told the same but for their texts are a group, which is taken apart at once.
+    Runs that were told the same but for their texts are a group. No text becomes an object here.
     """
 
     def __init__(
         self, kind: str, rows: Iterable[asyncpg.Record], runs: int, wanted: Collection[str] | None = None
     ) -> None:
         """Only the keys that are wanted, or all. Raises `Invalid` for too many values."""
-        groups: dict[tuple[str, ...], tuple[list[int], list[bytes]]] = {}
+        groups: dict[tuple[str, ...], tuple[list[bytes], list[bytes]]] = {}
         for *same, places, texts in rows:
             of_places, of_texts = groups.setdefault(tuple(same), ([], []))
-            of_places += np.frombuffer(places, ">i4").tolist()
+            of_places.append(places)
             of_texts.append(texts)
         self._same = [[told.split("\n") for told in same] for same in groups]
         told = {key for keys, *_ in self._same for key in keys}
         self.keys = sorted(told if wanted is None else told.intersection(wanted))
         require_cells(kind, len(self.keys), runs)
-        self._order = _Order([places for places, _ in groups.values()], runs)
-        self._texts = [
-            _by_key(keys, b"\0".join(of_texts).decode().split("\0"))
-            for (keys, *_), (_, of_texts) in zip(self._same, groups.values(), strict=True)
-        ]
+        self._group_at = np.full(runs, len(groups))  # one more for runs that were told nothing
+        at = np.full((len(self.keys), len(groups) + 1), -1)  # where a group has a key, -1 where it has not
+        first_at = np.zeros(runs, "<i8")  # the number of the first text of a run among all
+        count = 0
+        for group, ((keys, *_), (of_places, _)) in enumerate(zip(self._same, groups.values(), strict=True)):
+            places = np.frombuffer(b"".join(of_places), ">i4")
+            self._group_at[places] = group
+            first_at[places] = count + np.arange(len(places)) * len(keys)
+            count += len(places) * len(keys)
+            number_of = dict(zip(keys, range(len(keys)), strict=True))
+            at[:, group] = [number_of.get(key, -1) for key in self.keys]
+        of_runs = at[:, self._group_at]
+        texts = b"\0".join([*chain.from_iterable(of_texts for _, of_texts in groups.values()), ABSENT, b""])
+        self.strung = _strung(texts, np.where(of_runs < 0, count, first_at + of_runs))
+        self._is_there = of_runs >= 0
         self._more = [[dict(zip(keys, of_keys, strict=True)) for of_keys in more] for keys, *more in self._same]
 
-    def texts(self, key: str) -> Texts:
-        """What each run has of the key."""
-        return self._order.of_runs([texts.get(key) for texts in self._texts])
+    def texts(self, number: int) -> Texts:
+        """What each run has of the key of this number, None where it has none."""
+        texts = _taken_apart(self.strung[number])
+        return [
+            text if is_there else None for text, is_there in zip(texts, self._is_there[number].tolist(), strict=True)
+        ]
 
     def more(self, key: str, number: int = 0) -> Texts:
-        """For each run the first, second ... of what belongs to the key besides."""
-        return self._order.of_groups([more[number].get(key) for more in self._more])
+        """For each run the first, second ... of what belongs to the key besides, None where it has none."""
+        of_groups = np.array([*(more[number].get(key) for more in self._more), None], object)
+        texts: Texts = of_groups[self._group_at].tolist()
+        return texts
 
 
-def _by_key(keys: Sequence[str], texts: list[str]) -> dict[str, list[str]]:
-    """The texts of a group, run by run, as a list for each key."""
-    return {key: texts[start :: len(keys)] for start, key in enumerate(keys)}
+def _taken_apart(strung: bytes) -> list[str]:
+    return strung[:-1].decode().split("\0")
 
 
-class _Order:
-    """Brings what groups of runs have into the order of the runs; a run in no group has None."""
+def _strung(texts: bytes, numbers: Ints) -> list[bytes]:
+    """For each row of numbers the texts that have them, in their order; a NUL stands behind each, here and there."""
+    ends = np.flatnonzero(np.frombuffer(texts, np.uint8) == 0) + 1
+    starts = np.append(0, ends[:-1])
+    lengths = (ends - starts)[numbers]
+    whole = _gathered(texts, starts[numbers].ravel(), lengths.ravel())
+    cuts = np.cumsum(lengths.sum(axis=1)).tolist()
+    return [whole[start:end] for start, end in pairwise([0, *cuts])]
 
-    def __init__(self, groups: Sequence[Sequence[int]], runs: int) -> None:
-        """`groups` has the places of their runs, each in one."""
-        self._runs, self._is_whole = runs, sum(map(len, groups)) == runs
-        run_at, group_at = [-1] * (runs + 1), [-1] * (runs + 1)  # -1: a None behind all; one more: it gives a tuple
-        positions = count()
-        for number, places in enumerate(groups):
-            for place in places:
-                run_at[place], group_at[place] = next(positions), number
-        self._run_at, self._group_at = itemgetter(*run_at), itemgetter(*group_at)
-        self._absent: list[Texts] = [[None] * len(places) for places in groups]
 
-    def of_runs(self, columns: Iterable[Sequence[str | None] | None]) -> Texts:
-        """What each group has, an entry for each of its runs, or None."""
-        there = [column or absent for column, absent in zip(columns, self._absent, strict=True)]
-        return list(self._run_at([*chain.from_iterable(there), None])[:-1])
+def _gathered(texts: bytes, starts: Ints, lengths: Ints) -> bytes:
+    """The parts of the texts that start there and are as long, one behind the other.
 
-    def of_groups(self, values: Iterable[str | None]) -> Texts:
-        """What each group has, the same for all its runs."""
-        of_group = [*values]
-        if self._is_whole and of_group.count(of_group[0]) == len(of_group):
-            return of_group[:1] * self._runs
-        return list(self._group_at([*of_group, None])[:-1])
+    Long ones are cut out one by one. Short ones are taken byte by byte, some at a time, a third of the work.
+    """
+    if lengths.sum() > LONG_BYTES * len(lengths):
+        parts = zip(starts.tolist(), (starts + lengths).tolist(), strict=True)
+        return b"".join([texts[start:end] for start, end in parts])
+    letters = np.frombuffer(texts, np.uint8)
+    pieces = []
+    for first in range(0, len(starts), GATHERED):
+        sizes = lengths[first : first + GATHERED]
+        ends = np.cumsum(sizes)
+        at = np.repeat(starts[first : first + GATHERED] - ends + sizes, sizes) + np.arange(ends[-1])
+        pieces.append(letters[at].tobytes())
+    return b"".join(pieces)
 
 
 def _columns(kind: str, rows: Iterable[asyncpg.Record], runs: int) -> list[Column]:
     """Columns, by key, of rows (keys, places, texts)."""
     told = _Told(kind, rows, runs)
-    return [Column(key, told.texts(key)) for key in told.keys]
+    return [Column(key, told.texts(number)) for number, key in enumerate(told.keys)]
 
 
 def _of_rows(rows: Sequence[asyncpg.Record], runs: int, *, but: str = "") -> list[Column]:

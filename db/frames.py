@@ -21,6 +21,14 @@ from db.runs import Run
 from db.summaries import Matrices
 
 NUMERIC: Final = {"INT", "FLOAT"}
+NUMBERS_OF: Final[Mapping[Stat, Sequence[str]]] = {  # what of `Matrices` tells them, beside the counts
+    Stat.COUNT: (),
+    Stat.FIRST: ("firsts",),
+    Stat.LAST: ("lasts",),
+    Stat.MIN: ("lows",),
+    Stat.MAX: ("highs",),
+    Stat.BEST: ("lows", "highs"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ class NumberColumn:
         ]
 
 
-FrameColumn: TypeAlias = Column | NumberColumn
+FrameColumn: TypeAlias = Column | ParamColumn | NumberColumn
 
 
 def is_numeric(column: FrameColumn) -> bool:
@@ -166,7 +174,8 @@ async def _numbers(
     asked = [field for field in dict.fromkeys(fields) if field.area is Area.METRIC]
     if not asked:
         return {}
-    found = await comparisons.metrics(pool, scope, run_ids, keys={field.key for field in asked})
+    numbers = {number for field in asked for number in NUMBERS_OF[field.stat]}
+    found = await comparisons.metrics(pool, scope, run_ids, keys={field.key for field in asked}, numbers=numbers)
     places = {key: place for place, key in enumerate(found.keys)}
     are_small_better = np.zeros(found.has.shape, np.bool_)
     are_large_better = np.zeros(found.has.shape, np.bool_)

@@ -78,12 +78,12 @@ def _told(column: FrameColumn) -> list[tuple[str | None, str | None]]:
 
 def _taken(column: FrameColumn, places: Ints) -> FrameColumn:
     """The column of only these runs."""
-    if isinstance(column, NumberColumn):
-        return NumberColumn(column.key, column.values[places], column.has[places])
-    texts = [column.texts[place] for place in places.tolist()]
-    if isinstance(column, ParamColumn):
-        return ParamColumn(column.key, texts, [column.types[place] for place in places.tolist()])
-    return Column(column.key, texts)
+    match column:
+        case NumberColumn():
+            return NumberColumn(column.key, column.values[places], column.has[places])
+        case ParamColumn():
+            return column.of(places.tolist())
+    return Column(column.key, [column.texts[place] for place in places.tolist()])
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from db.access import Action, Scope
 from db.attempts import Environment, RunStatus, Source, StopRequest
 from db.conditions import NEWEST_FIRST, All, Area, Attribute, Condition, Field, OneOf, Order
 from db.errors import Conflict, Invalid, NotFound, RunSealed, Unavailable
-from db.filters import Position, Span
+from db.filters import Position, Question, Span
 from db.params import Param
 from db.pool import Conn, Connection, Pool
 
@@ -158,23 +158,29 @@ async def page(
     pool: Pool, scope: Scope, selection: Selection, orders: Sequence[Order] = NEWEST_FIRST, *, span: Span
 ) -> list[Placed]:
     """The selected runs of the span, in order. Raises `Invalid`."""
-    return [Placed(_run(row), position) for row, position in await _found(pool, scope, selection, orders, span)]
+    question, rows = await _found(pool, scope, selection, orders, span)
+    return [Placed(_run(row), filters.position(question, row)) for row in rows]
 
 
-@dataclass(slots=True)  # not frozen, as `Run`
-class PlacedId:
-    """The id of a run with its place in the order it was listed in."""
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The ids of runs in the order they were listed in."""
 
-    id: UUID
-    position: Position
+    ids: list[UUID]
+    rows: Sequence[asyncpg.Record]
+    question: Question
+
+    def position(self, place: int) -> Position:
+        """The place in that order of the run at `place` of the ids."""
+        return filters.position(self.question, self.rows[place])
 
 
 async def page_of_ids(
     pool: Pool, scope: Scope, selection: Selection, orders: Sequence[Order] = NEWEST_FIRST, *, span: Span
-) -> list[PlacedId]:
+) -> Listed:
     """What `page` gives, without the runs: a thousand take a third of the time. Raises `Invalid`."""
-    found = await _found(pool, scope, selection, orders, span, columns=filters.ID_COLUMNS)
-    return [PlacedId(row["id"], position) for row, position in found]
+    question, rows = await _found(pool, scope, selection, orders, span, columns=filters.ID_COLUMNS)
+    return Listed([row["id"] for row in rows], rows, question)
 
 
 async def _found(
@@ -184,15 +190,15 @@ async def _found(
     orders: Sequence[Order],
     span: Span,
     columns: tuple[str, ...] = filters.RUN_COLUMNS,
-) -> list[tuple[asyncpg.Record, Position]]:
-    """The columns of the selected runs of the span, in order, and their places."""
+) -> tuple[Question, list[asyncpg.Record]]:
+    """What is asked, and the columns of the selected runs of the span, in order."""
     reach = finding.reach_of(scope, selection.project_id)
     if not reach.projects:
-        return []
+        return Question(reach, ()), []
     async with finding.one_view(pool) as conn:
         question = await finding.question(conn, scope, reach, selection.conditions(), orders)
         question = replace(question, columns=columns)
-        return [(row, filters.position(question, row)) for row in await finding.page(conn, question, orders, span)]
+        return question, await finding.page(conn, question, orders, span)
 
 
 async def first(
@@ -204,7 +210,7 @@ async def first(
 
 async def first_ids(pool: Pool, scope: Scope, selection: Selection, *, limit: int) -> list[UUID]:
     """The ids of the newest of the selected runs, the newest first. Raises `Invalid`."""
-    return [placed.id for placed in await page_of_ids(pool, scope, selection, span=Span(limit))]
+    return (await page_of_ids(pool, scope, selection, span=Span(limit))).ids
 
 
 async def count(pool: Pool, scope: Scope, selection: Selection) -> int:

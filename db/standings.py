@@ -125,7 +125,7 @@ async def of_live(
     if not projects:
         return [], []
     run_ids = list(projects)
-    found = await summaries.matrices(conn, scope, run_ids, wanted=set(keys).__contains__, require=lambda _: None)
+    found = await summaries.live_matrices(conn, scope, run_ids, wanted=set(keys).__contains__)
     standings: list[Standing] = []
     for row, place in zip(*np.nonzero(found.has), strict=True):
         low = float(found.lows[row, place])

@@ -1,6 +1,6 @@
 """Summaries: what is known of each series without reading its points."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Final
@@ -95,7 +95,7 @@ async def page(
     One statement for any number of runs; what was acknowledged is in it.
     """
     rows = await conn.fetch(SUMMARIES, run_ids, *scope.sight)
-    keys = {row["keyset_id"]: row["keys"] for row in rows if row["run_id"] is None}
+    keys = _keys_of(rows)
     parts: dict[UUID, list[_Part]] = {run_id: [] for run_id in run_ids}
     for owners, whole in _wholes(rows, keys):
         for (run_id, keyset_id), columns in zip(owners, _columns(whole), strict=True):
@@ -245,21 +245,121 @@ class Matrices:
     highs: Floats
 
 
+# Rows of `Tallies.packed`.
+NUMBERS: Final = {"firsts": 1, "lasts": 2, "lows": 3, "highs": 5}
+
+# One snapshot: of runs that do not log, what is compacted of each keyset, strung together, of what is packed the rows
+# from $5 to $6; then which runs log.
+STRUNG = """
+    with visible as materialized (
+        select run.id, int4send(given.place::integer - 1) as place
+        from unnest($1::uuid[]) with ordinality as given (run_id, place)
+        join run on run.id = given.run_id and is_visible(run.project_id, run.created_by, $2, $3, $4)
+    ), live as materialized (
+        select distinct run_id from block where run_id = any ($1::uuid[])
+    )
+    select (select keys from keyset where keyset.id = keyset_id) as keys, string_agg(place, '') as places,
+        string_agg(int8send(count), '') as counts,
+        string_agg(substr(stats, length(stats) / 7 * $5 + 1, length(stats) / 7 * ($6 - $5 + 1)), '') as stats
+    from visible
+    join tally on tally.run_id = visible.id
+    where visible.id not in (select run_id from live)
+    group by keyset_id
+    union all
+    select null, string_agg(place, ''), null, null from visible where id in (select run_id from live)
+"""
+
+
 async def matrices(
-    conn: Conn, scope: Scope, run_ids: Sequence[UUID], wanted: Callable[[str], bool], require: Callable[[int], None]
+    conn: Conn,
+    scope: Scope,
+    run_ids: Sequence[UUID],
+    wanted: Callable[[str], bool],
+    require: Callable[[int], None],
+    numbers: Collection[str] = NUMBERS.keys(),
 ) -> Matrices:
-    """The series whose keys are `wanted`; `require` is told how many keys these are before the work begins."""
-    rows = await conn.fetch(SUMMARIES, run_ids, *scope.sight)
-    keys_of = {row["keyset_id"]: row["keys"] for row in rows if row["run_id"] is None}
-    keys = sorted({key for of_keyset in keys_of.values() for key in of_keyset if wanted(key)})
+    """The series whose keys are `wanted`; `require` is told how many keys these are before the work begins.
+
+    Of `NUMBERS` those that are not asked for may be NaN. Runs that do not log and have one keyset, as most, are taken
+    keyset by keyset; the others are summed up.
+    """
+    asked = [NUMBERS[name] for name in numbers]
+    first, last = min(asked, default=0), max(asked, default=-1)
+    rows = await conn.fetch(STRUNG, run_ids, *scope.sight, first, last)
+    strung = [_Strung.of(row, range(first, last + 1)) for row in rows if row["keys"] is not None]
+    is_whole = _are_whole(rows, len(run_ids))
+    others = np.flatnonzero(~is_whole).tolist()
+    stored = await conn.fetch(SUMMARIES, [run_ids[place] for place in others], *scope.sight) if others else []
+    keys_of = _keys_of(stored)
+    keys = sorted({key for known in (*keys_of.values(), *(one.keys for one in strung)) for key in known if wanted(key)})
     require(len(keys))
+    found = _blank(keys, len(run_ids))
+    _lay_out(found, stored, keys_of, {run_ids[place]: place for place in others})
+    for one in strung:
+        one.lay_out(found, is_whole)
+    return found
+
+
+async def live_matrices(conn: Conn, scope: Scope, run_ids: Sequence[UUID], wanted: Callable[[str], bool]) -> Matrices:
+    """The same of runs that log: all are summed up."""
+    stored = await conn.fetch(SUMMARIES, run_ids, *scope.sight)
+    keys_of = _keys_of(stored)
+    found = _blank(sorted({key for known in keys_of.values() for key in known if wanted(key)}), len(run_ids))
+    _lay_out(found, stored, keys_of, {run_id: place for place, run_id in enumerate(run_ids)})
+    return found
+
+
+def _keys_of(rows: Iterable[asyncpg.Record]) -> dict[int, list[str]]:
+    """The keys of each keyset, of what `SUMMARIES` gives."""
+    return {row["keyset_id"]: row["keys"] for row in rows if row["run_id"] is None}
+
+
+def _are_whole(rows: Iterable[asyncpg.Record], runs: int) -> NDArray[np.bool_]:
+    """Of which runs `STRUNG` tells all there is: those that do not log and have no two keysets."""
+    keysets = np.zeros(runs, "<i8")
+    for row in rows:
+        keysets[_places(row)] += 1 if row["keys"] is not None else 2
+    are_whole: NDArray[np.bool_] = keysets < 2
+    return are_whole
+
+
+def _places(row: asyncpg.Record) -> NDArray[np.int32]:
+    return np.frombuffer(row["places"] or b"", ">i4")
+
+
+@dataclass(frozen=True, slots=True)
+class _Strung:
+    """What is compacted of runs that have the same keyset; `stats` is (run, row, key), of these `rows`."""
+
+    keys: list[str]
+    places: NDArray[np.int32]
+    counts: Ints
+    rows: range
+    stats: Floats
+
+    @classmethod
+    def of(cls, row: asyncpg.Record, rows: range) -> "_Strung":
+        """Of a row of `STRUNG`."""
+        places = _places(row)
+        stats = np.frombuffer(row["stats"], "<f8").reshape(len(places), len(rows), len(row["keys"]))
+        return cls(row["keys"], places, np.frombuffer(row["counts"], ">i8"), rows, stats)
+
+    def lay_out(self, found: Matrices, is_whole: NDArray[np.bool_]) -> None:
+        """Put the keys that are wanted of the runs that are told whole into their places."""
+        numbers = _numbers(found.keys, self.keys)
+        is_wanted, is_taken = numbers >= 0, is_whole[self.places]
+        cells = np.ix_(numbers[is_wanted], self.places[is_taken])
+        found.has[cells] = True
+        found.counts[cells] = self.counts[is_taken]
+        for name, row in NUMBERS.items():
+            if row in self.rows:
+                getattr(found, name)[cells] = self.stats[is_taken, self.rows.index(row)][:, is_wanted].T
+
+
+def _numbers(keys: Sequence[str], of_keyset: Sequence[str]) -> Ints:
+    """The number of each key of a keyset among the keys; -1 of one that is not there."""
     numbers = {key: number for number, key in enumerate(keys)}
-    numbers_of = {
-        keyset: np.array([numbers.get(key, -1) for key in of_keyset]) for keyset, of_keyset in keys_of.items()
-    }
-    places = {run_id: place for place, run_id in enumerate(run_ids)}
-    entries = [_entries(owners, whole, numbers_of, places) for owners, whole in _wholes(rows, keys_of)]
-    return _laid_out(keys, len(run_ids), entries)
+    return np.array([numbers.get(key, -1) for key in of_keyset], "<i8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,12 +378,12 @@ class _Entries:
 
 
 def _entries(
-    owners: Sequence[Owner], whole: Tallies, numbers_of: Mapping[int, Ints], places: Mapping[UUID, int]
+    owners: Sequence[Owner], whole: Tallies, numbers_of: Mapping[int, Ints], places: Mapping[UUID, int], runs: int
 ) -> _Entries:
     """What the parts of some keysets tell of the keys that have a number."""
     columns = {keyset: column for column, keyset in enumerate({keyset for _, keyset in owners})}
     numbers = np.stack([numbers_of[keyset] for keyset in columns], axis=1)[:, [columns[keyset] for _, keyset in owners]]
-    cells = numbers * len(places) + np.array([places[run_id] for run_id, _ in owners])
+    cells = numbers * runs + np.array([places[run_id] for run_id, _ in owners])
     is_wanted = numbers >= 0
     return _Entries(
         cells[is_wanted],
@@ -298,23 +398,32 @@ def _entries(
     )
 
 
-def _laid_out(keys: list[str], runs: int, entries: Sequence[_Entries]) -> Matrices:
-    """The series in their places; those of one key in several keysets of a run are merged."""
+def _blank(keys: list[str], runs: int) -> Matrices:
+    """No run has any of these."""
     shape = (len(keys), runs)
-    found = Matrices(
+    return Matrices(
         keys,
         np.zeros(shape, np.bool_),
         np.zeros(shape, "<i8"),
         *(np.full(shape, np.nan) for _ in range(4)),
     )
+
+
+def _lay_out(
+    found: Matrices, stored: Sequence[asyncpg.Record], keys_of: Mapping[int, list[str]], places: Mapping[UUID, int]
+) -> None:
+    """Put what `SUMMARIES` gives into its places; what a run has of one key in several keysets is merged."""
+    numbers_of = {keyset: _numbers(found.keys, keys) for keyset, keys in keys_of.items()}
+    runs = found.has.shape[1]
+    entries = [_entries(owners, whole, numbers_of, places, runs) for owners, whole in _wholes(stored, keys_of)]
     for each in entries:
         found.has.ravel()[each.cells] = True
     if found.has.sum() < sum(len(each.cells) for each in entries):
         entries = [_merged_entries(entries)]
     for each in entries:
-        for name in ("counts", "firsts", "lasts", "lows", "highs"):
+        found.counts.ravel()[each.cells] = each.counts
+        for name in NUMBERS:
             getattr(found, name).ravel()[each.cells] = getattr(each, name)
-    return found
 
 
 def _merged_entries(entries: Sequence[_Entries]) -> _Entries:

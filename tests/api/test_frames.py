@@ -5,10 +5,13 @@ import re
 import statistics
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from graphql import build_schema, parse, validate
 
+from db import chunks
+from db.pool import Pool
 from db.quantiles import two_sided
 from tests.api.test_compare import by, compare, log
 from tests.conftest import Client, new_id
@@ -184,6 +187,56 @@ async def test_every_value_stays_with_its_run_and_key(client: Client) -> None:
         run_id: [(key, of_run[key], 1) for key in sorted(of_run)]
         for run_id, of_run in zip(run_ids, values, strict=True)
     }
+
+
+async def test_long_texts_stay_with_their_runs(client: Client) -> None:
+    values = ["x" * 500, "", "é" * 30_000 + "\n", None, {"a": ["y" * 300]}]
+    run_ids = [await client.create_run(params=[{"key": "text", "value": value}]) for value in values]
+    run_ids.append(await client.create_run())
+
+    found = await frame(client, [column("PARAM", "text")], select={"runIds": run_ids})
+
+    [shown] = found["columns"]
+    assert dict(zip(found["ids"], shown["cells"], strict=True)) == dict(zip(run_ids, [*values, None], strict=True))
+
+
+async def test_metrics_are_told_the_same_however_they_are_stored(client: Client, pool: Pool) -> None:
+    """Runs of one keyset and of two that overlap, of which none, some or all is compacted, and one without metrics."""
+    given: list[list[dict[str, list[float]]]] = [
+        [{"a": [3.0, 1.0, 2.0], "b": [0.0, 0.0, 0.0]}],
+        [{"a": [5.0, 4.0]}, {"a": [9.0, 7.0, 8.0], "c": [1.0, 1.0, 1.0]}],
+        [{"b": [6.0]}, {"b": [6.0, -1.0]}],
+        [],
+    ]
+    run_ids = [await client.create_run() for _ in given]
+    wide = [column("METRIC", key, stat=stat) for key in "abc" for stat in ("LAST", "FIRST", "MIN", "MAX", "COUNT")]
+    narrow = [column("METRIC", "a", stat="MIN"), column("METRIC", "c")]
+
+    async def shown(asked: list[dict[str, Any]]) -> dict[tuple[str, str], list[Any]]:
+        found = await frame(client, asked, select={"runIds": run_ids})
+        places = [found["ids"].index(run_id) for run_id in run_ids]
+        return {(one["key"], one["stat"]): [one["cells"][place] for place in places] for one in found["columns"]}
+
+    for of_run, run_id in zip(given, run_ids, strict=True):
+        for points in of_run[:1]:
+            await log(client, run_id, **points)
+    while await chunks.compact(pool, [UUID(run_ids[2])]):
+        pass
+    for of_run, run_id in zip(given, run_ids, strict=True):
+        for points in of_run[1:]:
+            await log(client, run_id, **points)
+    before, narrow_before = await shown(wide), await shown(narrow)
+    while await chunks.compact(pool, [UUID(run_id) for run_id in run_ids]):
+        pass
+
+    assert before == await shown(wide)
+    assert narrow_before == {key: before[key] for key in narrow_before} == await shown(narrow)
+    assert before["a", "LAST"] == [2.0, 8.0, None, None]
+    assert before["a", "MIN"] == [1.0, 4.0, None, None]
+    assert before["a", "COUNT"] == [3, 5, None, None]
+    assert before["b", "MAX"] == [0.0, None, 6.0, None]
+    assert before["b", "LAST"] == [0.0, None, -1.0, None]
+    assert before["c", "FIRST"] == [None, 1.0, None, None]
 
 
 async def test_frames_are_paged_and_ordered(client: Client) -> None:
