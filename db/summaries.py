@@ -247,12 +247,13 @@ class Matrices:
 
 # Rows of `Tallies.packed`.
 NUMBERS: Final = {"firsts": 1, "lasts": 2, "lows": 3, "highs": 5}
+RUNS_AT_ONCE: Final = 1_000  # strung together: with 10,000 keys each they stay below the gigabyte of a string
 
 # One snapshot: of runs that do not log, what is compacted of each keyset, strung together, of what is packed the rows
 # from $5 to $6; then which runs log.
 STRUNG = """
     with visible as materialized (
-        select run.id, int4send(given.place::integer - 1) as place
+        select run.id, int4send(given.place::integer + $7) as place
         from unnest($1::uuid[]) with ordinality as given (run_id, place)
         join run on run.id = given.run_id and is_visible(run.project_id, run.created_by, $2, $3, $4)
     ), live as materialized (
@@ -285,7 +286,10 @@ async def matrices(
     """
     asked = [NUMBERS[name] for name in numbers]
     first, last = min(asked, default=0), max(asked, default=-1)
-    rows = await conn.fetch(STRUNG, run_ids, *scope.sight, first, last)
+    rows: list[asyncpg.Record] = []
+    for start in range(0, len(run_ids), RUNS_AT_ONCE):
+        some = run_ids[start : start + RUNS_AT_ONCE]
+        rows += await conn.fetch(STRUNG, some, *scope.sight, first, last, start - 1)
     strung = [_Strung.of(row, range(first, last + 1)) for row in rows if row["keys"] is not None]
     is_whole = _are_whole(rows, len(run_ids))
     others = np.flatnonzero(~is_whole).tolist()
