@@ -8,6 +8,8 @@ test.each([
   [0.21309999, "0.2131"],
   [3e-4, "3e-4"],
   [0.001, "0.001"],
+  [0.00463012345, "0.0046301"],
+  [0.0223211234, "0.0223211"],
   [256, "256"],
   [1e12, "1e+12"],
   [-0.5, "-0.5"],
@@ -28,7 +30,7 @@ test.each([
   expect(result(value)).toBe(written);
 });
 
-test.each([[0.25, "0.3 s"], [61, "1 m 1 s"], [7440, "2 h 4 m"], [180_000, "2 d 2 h"]])("%d seconds are %s", (seconds, written) => {
+test.each([[0.0004, "0 ms"], [0.046, "46 ms"], [0.25, "0.3 s"], [61, "1 m 1 s"], [7440, "2 h 4 m"], [180_000, "2 d 2 h"]])("%d seconds are %s", (seconds, written) => {
   expect(duration(seconds)).toBe(written);
 });
 

@@ -11,8 +11,11 @@ export function count(value: number): string {
   return [whole.replace(/\B(?=(\d{3})+$)/g, ","), ...fraction].join(".");
 }
 
-/** `4 d 2 h`, `1 h 5 m`, `12.3 s`. */
+/** `4 d 2 h`, `1 h 5 m`, `12.3 s`, `46 ms`. */
 export function duration(seconds: number): string {
+  if (seconds < 0.1) {
+    return `${Math.round(seconds * 1000)} ms`;
+  }
   const at = UNITS.findIndex(([, size]) => seconds >= size);
   if (at === -1) {
     return `${seconds.toFixed(1)} s`;
@@ -38,13 +41,13 @@ export function ago(time: string, now: number): string {
   return days <= 28 ? `${days} day${days === 1 ? "" : "s"} ago` : time.slice(0, 10);
 }
 
-/** Whole numbers as they are, others to six digits. */
+/** Whole numbers as they are, others to six digits, or five where two zeros come before them. */
 export function decimal(value: number): string {
   if (Number.isInteger(value)) {
     return Math.abs(value) < 1e7 ? String(value) : value.toExponential(4).replace(/\.?0+e/, "e");
   }
   const size = Math.abs(value);
-  return size >= 1e-3 && size < 1e6 ? String(Number(value.toPrecision(6))) : value.toExponential(3).replace(/\.?0+e/, "e");
+  return size >= 1e-3 && size < 1e6 ? String(Number(value.toPrecision(size < 1e-2 ? 5 : 6))) : value.toExponential(3).replace(/\.?0+e/, "e");
 }
 
 /** A result: to four digits, each written, so that results stand below each other digit by digit. */
