@@ -24,7 +24,7 @@ SAMPLES: Final = 9
 HOVERS: Final = 60
 APART: Final = 100  # steps between live points, so that each has a bucket of its own, whose mean it is
 WAIT_S: Final = 60.0  # for anything; what does not come by then never does
-BARELY: Final = "as many lines on a canvas without a page"
+CANVAS_ALONE: Final = "as many lines on a canvas without a page"
 FEW: Final = 100  # runs, up to which a redraw and a zoom are to take a third of what they may with more
 SETTLE_MS: Final = 1_500  # for what was asked meanwhile to be drawn, so that it is in no other sample
 
@@ -161,15 +161,15 @@ async def measure(runs: int, steps: int) -> Section:
                     zoom_to_new_data_ms=await zooms(dashboard.page),
                 )
             bare = [await dashboard.page.evaluate(BARE, [runs, steps]) for _ in range(SAMPLES)]
-            section.add(BARELY, "all points", redraw_ms=bare)
+            section.add(CANVAS_ALONE, "all points", redraw_ms=bare)
             await opened(dashboard, f"/e/{experiment}/charts?m=loss&u=1")
             section.add("a point while a run goes on", to_the_screen_ms=await live(runstone, dashboard.page, steps))
     redraw_ms, zoom_ms = (17, 200) if runs <= FEW else (50, 600)
-    bare_ms = 10.2 if runs <= FEW else 57  # of the canvas alone, where and when so much was allowed for a redraw
+    canvas_ms = 10.2 if runs <= FEW else 57  # of the canvas alone, where and when so much was allowed for a redraw
     section.at_most("redraw", section.median("redraw ms", "as auto"), redraw_ms, "ms")
     section.at_most("redraw as lines", section.median("redraw ms", "as lines"), redraw_ms, "ms")
-    by_bare = section.ratio("redraw ms", "as lines", BARELY)
-    section.at_most("redraw as lines, beside the canvas alone", by_bare, round(redraw_ms / bare_ms, 2))
+    beside_canvas = section.ratio("redraw ms", "as lines", CANVAS_ALONE)
+    section.at_most("redraw as lines, beside the canvas alone", beside_canvas, round(redraw_ms / canvas_ms, 2))
     section.at_most("frame while hovering", section.median("hover frame ms", "as auto"), 17, "ms")
     section.at_most("zoom to new data", section.median("zoom to new data ms", "as auto"), zoom_ms, "ms")
     name = "a point while a run goes on"
