@@ -249,7 +249,7 @@ def _tables(
         (
             "chunk",
             "run_id keyset_id writer_id first_seq seqs attempt n first_ms low_step high_step sizes received steps "
-            "times narrow vals tier",
+            "times narrow vals tier coarse_tier",
             chunk_rows,
         ),
         (

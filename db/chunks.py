@@ -263,6 +263,8 @@ def _multirange(seqs: Ints) -> str:
 def _row(stream: Stream, matrix: Matrix) -> tuple[object, ...]:
     """A row of `chunk`, in the order of `REPLACE`."""
     narrow, values = packing.pack_values(matrix.values)
+    tier = packing.pack_tier(matrix)
+    is_coarse = tier is not None and matrix.n >= 2 * packing.COARSE
     return (
         *stream.key,
         int(matrix.seqs[0]),
@@ -278,7 +280,8 @@ def _row(stream: Stream, matrix: Matrix) -> tuple[object, ...]:
         packing.pack(matrix.times),
         narrow,
         values,
-        packing.pack_tier(matrix),
+        tier,
+        packing.coarser(tier, len(matrix.values)) if tier and is_coarse else None,
     )
 
 
@@ -301,17 +304,17 @@ REPLACE = """
     )
     insert into chunk (
         run_id, keyset_id, writer_id, first_seq, seqs, attempt, n, first_ms, low_step, high_step,
-        sizes, received, steps, times, narrow, vals, tier
+        sizes, received, steps, times, narrow, vals, tier, coarse_tier
     )
     select run_id, keyset_id, writer_id, first_seq, seqs::int8multirange, attempt, n, first_ms, low_step, high_step,
-        sizes, received, steps, times, narrow, vals, tier
+        sizes, received, steps, times, narrow, vals, tier, coarse_tier
     from unnest(
         $8::uuid[], $9::bigint[], $10::uuid[], $11::bigint[], $12::text[], $13::integer[], $14::integer[],
         $15::bigint[], $16::bigint[], $17::bigint[],
-        $18::bytea[], $19::bytea[], $20::bytea[], $21::bytea[], $22::bytea[], $23::bytea[], $24::bytea[]
+        $18::bytea[], $19::bytea[], $20::bytea[], $21::bytea[], $22::bytea[], $23::bytea[], $24::bytea[], $25::bytea[]
     ) as given (
         run_id, keyset_id, writer_id, first_seq, seqs, attempt, n, first_ms, low_step, high_step,
-        sizes, received, steps, times, narrow, vals, tier
+        sizes, received, steps, times, narrow, vals, tier, coarse_tier
     )
     where (select count(*) from absorbed) + (select count(*) from compacted) > 0
 """

@@ -191,15 +191,15 @@ def increases(numbers: Ints) -> bool:
     return bool((numbers[1:] > numbers[:-1]).all())
 
 
-def arranged(parts: Parts, axis_of: AxisOf, max_points: int | None) -> tuple[int, Points]:
+def arranged(parts: Parts, axis_of: AxisOf, max_points: int | None, group: int) -> tuple[int, Points]:
     """How many points there are, and they in order of the axis, or with `max_points` those that sum them up.
 
-    Of a step only those of its newest attempt count. Raises `Tangled`.
+    Of a step only those of its newest attempt count. The tiers have groups of `group` points. Raises `Tangled`.
     """
     parts = parts.by_step()
     if parts.has_tiers:
         assert max_points is not None
-        count, points = _summed_up(parts, max_points)
+        count, points = _summed_up(parts, max_points, group)
         return count, points.at(np.argsort(axis_of(points), kind="stable"))
     whole = _ordered(parts, axis_of)
     if whole is None:
@@ -268,8 +268,8 @@ def _group_size(count: int, values: Floats, max_points: int) -> int:
     return 1 << (-(-count // (max_points // per_group)) - 1).bit_length()
 
 
-def _summed_up(parts: Parts, max_points: int) -> tuple[int, Points]:
-    """How many points there are, and the landmarks of equal numbers of groups of 256. Raises `Tangled`.
+def _summed_up(parts: Parts, max_points: int, group: int) -> tuple[int, Points]:
+    """How many points there are, and the landmarks of equal numbers of groups of `group`. Raises `Tangled`.
 
     Tiers are landmarks already, where nothing else has points between them.
     """
@@ -291,7 +291,7 @@ def _summed_up(parts: Parts, max_points: int) -> tuple[int, Points]:
             continue
         count += len(points.steps)
         grouped.append(parts.points.at(slice(ready_from, starts[first])))
-        grouped.append(points.at(packing.landmarks(points.values, packing.TIER_GROUP).reshape(-1)))
+        grouped.append(points.at(packing.landmarks(points.values, group).reshape(-1)))
         ready_from = ends[last]
     if knots:
         raise Tangled(knots)

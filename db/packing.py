@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 Ints: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
 
-TIER_GROUP: Final = 256  # points that a tier sums up
+FINE: Final = 256  # points that each group of landmarks sums up in the tier of a chunk
+COARSE: Final = 8 * FINE  # and in its coarse tier
 LANDMARKS: Final = 5  # points kept of each group
 MARK_BYTES: Final = 24  # of a landmark in a tier: its step, time and value
 
@@ -184,15 +185,23 @@ def pack_tier(matrix: Matrix) -> bytes | None:
 
     It helps when there are several groups and the steps increase, so that groups do not overlap.
     """
-    if matrix.n < 2 * TIER_GROUP or bool((np.diff(matrix.steps) <= 0).any()):
+    if matrix.n < 2 * FINE or bool((np.diff(matrix.steps) <= 0).any()):
         return None
-    places = landmarks(matrix.values, TIER_GROUP)
+    places = landmarks(matrix.values, FINE)
     tier = np.empty((*places.shape, 3), "<i8")
     tier[..., 0] = matrix.steps[places]
     tier[..., 1] = matrix.times[places]
     flat = places.reshape(len(places), -1)
     tier[..., 2] = np.take_along_axis(matrix.values, flat, axis=1).reshape(places.shape).view("<i8")
     return tier.tobytes()
+
+
+def coarser(tier: bytes, keys: int = 1) -> bytes:
+    """The tier of the same points whose groups are of 2,048: the landmarks of eight groups are among theirs."""
+    marks = np.frombuffer(tier, "<i8").reshape(keys, -1, 3)
+    values = np.ascontiguousarray(marks[..., 2]).view("<f8")
+    places = landmarks(values, COARSE // FINE * LANDMARKS).reshape(keys, -1, 1)
+    return np.take_along_axis(marks, places, axis=1).tobytes()
 
 
 def unpack_tier(row: bytes) -> tuple[Ints, Ints, Floats]:

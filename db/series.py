@@ -28,6 +28,7 @@ STEP_MAX: Final = 2**63 - 1
 RANGE_MAX: Final = STEP_MAX - 1
 NONE: Final = np.empty(0, "<i8")
 TIERS_FROM: Final = 64  # a series this many times longer than what is asked for is read from its tiers
+COARSE_FROM: Final = TIERS_FROM * packing.COARSE // packing.FINE  # and this many times, from its coarse tiers
 
 Name: TypeAlias = tuple[UUID, str]  # of a series: its run and key
 
@@ -96,13 +97,14 @@ class _Home:
 class _Asked:
     """A series that the viewer sees; `points` is how many are to be read of its chunks.
 
-    When it `is_long`, tiers are read instead of chunks, except between the steps that `whole` holds.
+    Tiers with groups of `group` points are read instead of chunks, except between the steps that `whole` holds; none
+    when it is 0.
     """
 
     run_id: UUID
     key: str
     homes: Sequence[_Home]
-    is_long: bool
+    group: int
     points: int
     whole: tuple[tuple[int, int], ...] = ()
 
@@ -113,12 +115,12 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Series that are read together, as their keys are in one keyset of a run."""
+    """Series that are read together, as their keys are in one keyset of a run, from tiers with groups of that size."""
 
     run_id: UUID
     keyset_id: int
     keys: int
-    is_long: bool
+    size: int
     whole: tuple[tuple[int, int], ...]
 
 
@@ -243,8 +245,10 @@ async def _asked(
 
 def _one_asked(name: Name, homes: Sequence[_Home], question: _Question) -> _Asked:
     count = sum(home.count for home in homes)
-    is_long = question.max_points is not None and count >= question.tiers_from * question.max_points
-    return _Asked(*name, homes, is_long, count * packing.LANDMARKS // packing.TIER_GROUP if is_long else count)
+    most, group = question.max_points, 0
+    if most is not None and count >= question.tiers_from * most:
+        group = packing.COARSE if count >= COARSE_FROM * most else packing.FINE
+    return _Asked(*name, homes, group, count * packing.LANDMARKS // group if group else count)
 
 
 def _require_at_most(limit: int, series: Sequence[_Asked], hint: str) -> None:
@@ -277,7 +281,7 @@ async def _curves(conn: Conn, asked: Sequence[_Asked], question: _Question) -> l
 def _with_whole(series: _Asked, tangled: Tangled, is_last: bool) -> _Asked:
     """The series, with every point between the steps where it is tangled, or of all steps."""
     whole = (*series.whole, *tangled.ranges)
-    return replace(series, is_long=series.is_long and not is_last, points=tangled.points, whole=whole)
+    return replace(series, group=0 if is_last else series.group, points=tangled.points, whole=whole)
 
 
 def _groups(asked: Iterable[_Asked]) -> dict[_Group, list[tuple[int, Name]]]:
@@ -285,21 +289,21 @@ def _groups(asked: Iterable[_Asked]) -> dict[_Group, list[tuple[int, Name]]]:
     groups: dict[_Group, list[tuple[int, Name]]] = {}
     for series in asked:
         for home in series.homes:
-            group = _Group(series.run_id, home.keyset_id, home.keys, series.is_long, series.whole)
+            group = _Group(series.run_id, home.keyset_id, home.keys, series.group, series.whole)
             groups.setdefault(group, []).append((home.place, series.name))
     return groups
 
 
 # Both tiers in one snapshot. A chunk gives the bytes of the asked keys only, one key after the other; of a long series
-# its tier, if it has one and all its steps are asked for. Blocks come as one row a stream and key.
+# a tier, if it has one and all its steps are asked for. Blocks come as one row a stream and key.
 PARTS = """
     with asked as (
-        select number, run_id, keyset_id, keys, is_long, whole::int8multirange as whole, places::integer[] as places
-        from unnest($1::uuid[], $2::bigint[], $3::integer[], $4::boolean[], $5::text[], $6::text[])
-            with ordinality as given (run_id, keyset_id, keys, is_long, whole, places, number)
+        select number, run_id, keyset_id, keys, size, whole::int8multirange as whole, places::integer[] as places
+        from unnest($1::uuid[], $2::bigint[], $3::integer[], $4::integer[], $5::text[], $6::text[])
+            with ordinality as given (run_id, keyset_id, keys, size, whole, places, number)
     )
     select asked.number, chunk.attempt, chunk.writer_id, chunk.first_seq, chunk.n, chunk.low_step, null::integer as key,
-        is_tier,
+        is_tier, is_tier and asked.size = $13 and chunk.coarse_tier is null as is_fine,
         case when not is_tier then chunk.steps end as steps,
         case when not is_tier and $10 then chunk.times end as times,
         case when $11 and not is_tier then chunk.seqs end as seqs,
@@ -311,17 +315,17 @@ PARTS = """
     join chunk on chunk.run_id = asked.run_id and chunk.keyset_id = asked.keyset_id
         and chunk.low_step <= $9 and chunk.high_step >= $8
     cross join lateral (
-        select asked.is_long and chunk.tier is not null and chunk.low_step >= $8 and chunk.high_step <= $9
+        select asked.size > 0 and chunk.tier is not null and chunk.low_step >= $8 and chunk.high_step <= $9
             and not asked.whole && int8range(least(chunk.low_step, $12), least(chunk.high_step, $12), '[]') as is_tier
     ) as way
+    cross join lateral (
+        select case when asked.size = $13 then coalesce(chunk.coarse_tier, chunk.tier) else chunk.tier end as marks
+    ) as tier
     cross join lateral (
         select string_agg(substring(chunk.narrow from place + 1 for 1), '' order by number) as narrow,
             string_agg(
                 case when is_tier then
-                    substring(
-                        chunk.tier from place * (length(chunk.tier) / asked.keys) + 1
-                        for length(chunk.tier) / asked.keys
-                    )
+                    substring(marks from place * (length(marks) / asked.keys) + 1 for length(marks) / asked.keys)
                 else
                     substring(
                         chunk.vals
@@ -336,7 +340,8 @@ PARTS = """
     ) as of_keys
     where $7::integer is null or chunk.attempt = $7
     union all
-    select asked.number, block.attempt, block.writer_id, min(block.seq), sum(block.n), null, each.number - 1, false,
+    select asked.number, block.attempt, block.writer_id, min(block.seq), sum(block.n), null, each.number - 1,
+        false, false,
         string_agg(block.steps, '' order by block.seq),
         case when $10 then string_agg(block.times, '' order by block.seq) end,
         null,
@@ -364,7 +369,7 @@ async def _stored(
         [group.run_id for group in groups],
         [group.keyset_id for group in groups],
         [group.keys for group in groups],
-        [group.is_long for group in groups],
+        [group.size for group in groups],
         [_multirange(group.whole) for group in groups],
         ["{" + ",".join(str(place) for place, _ in members) + "}" for members in groups.values()],
         question.attempt,
@@ -373,6 +378,7 @@ async def _stored(
         question.times,
         question.arrivals,
         RANGE_MAX,
+        packing.COARSE,
     )
 
 
@@ -423,7 +429,7 @@ def _arranged(
 
 def _curve(series: _Asked, parts: Parts, question: _Question, origins: Origins) -> Curve:
     axis_of = partial(_axis, question.x, origins, series.run_id)
-    count, points = curves.arranged(parts, axis_of, question.max_points)
+    count, points = curves.arranged(parts, axis_of, question.max_points, series.group)
     is_exact, axis = len(points.steps) == count, axis_of(points)
     return Curve(
         series.run_id, series.key, count, is_exact, points.steps, points.times, axis, points.values, points.attempts
@@ -533,8 +539,8 @@ def _unpacked(
 
 
 def _cut(row: asyncpg.Record, keys: int) -> list[bytes]:
-    """The bytes of each key."""
-    whole: bytes = row["vals"]
+    """The bytes of each key; of a tier, in groups as large as asked for."""
+    whole: bytes = packing.coarser(row["vals"], keys) if row["is_fine"] else row["vals"]
     if keys == 1:
         return [whole]
     if row["is_tier"]:

@@ -16,10 +16,10 @@ COPY_BLOCK = """
 COPY_CHUNK = """
     insert into chunk (
         run_id, keyset_id, writer_id, first_seq, seqs, attempt, n, first_ms, low_step, high_step,
-        sizes, received, steps, times, narrow, vals, tier
+        sizes, received, steps, times, narrow, vals, tier, coarse_tier
     )
     select run_id, keyset_id, writer_id, lower($2::int8multirange), $2, attempt, n, first_ms, low_step, high_step,
-        sizes, received, steps, times, narrow, vals, tier
+        sizes, received, steps, times, narrow, vals, tier, coarse_tier
     from chunk where run_id = $1 limit 1
 """
 VALUE = bytes(8)

@@ -105,7 +105,8 @@ def noisy(n: int, *, odd: bool = False) -> Floats:
 
 @pytest.mark.parametrize("odd", [False, True])
 @pytest.mark.parametrize(
-    ("n", "compact", "max_points"), [(900, False, 100), (30_000, True, 1_000), (70_000, True, 200)]
+    ("n", "compact", "max_points"),
+    [(900, False, 100), (30_000, True, 1_000), (70_000, True, 200), (70_000, True, 100), (70_000, False, 100)],
 )
 async def test_a_long_series_keeps_its_extremes(lab: Lab, n: int, compact: bool, max_points: int, odd: bool) -> None:
     values = noisy(n, odd=odd)
@@ -171,6 +172,18 @@ async def test_a_long_series_is_drawn_from_its_tiers_only_when_in_order(lab: Lab
         assert {0, 70_000 // 3, 70_000 // 7} <= set(found.steps.tolist())
         assert np.array_equal(np.diff(found.steps) > 0, np.ones(len(found.steps) - 1, bool))
     assert (await curve(lab, in_order, max_points=1_000)).steps[-1] == 70_002
+
+
+async def test_a_long_series_is_the_same_of_chunks_without_a_coarse_tier(lab: Lab) -> None:
+    run_id = await long_run(lab, noisy(70_000, odd=True))
+    found = await curve(lab, run_id, max_points=100)
+    async with lab.pool.acquire() as conn, conn.transaction():
+        await conn.execute("set local session_replication_role = replica")  # as chunks of the version before are
+        changed = await conn.execute("update chunk set coarse_tier = null where run_id = $1 and n > 5000", run_id)
+    assert changed != "UPDATE 0"
+    again = await curve(lab, run_id, max_points=100)
+    assert again.steps.tolist() == found.steps.tolist()
+    assert np.array_equal(again.values, found.values, equal_nan=True)
 
 
 async def test_some_steps_of_a_series_are_those_of_the_whole(lab: Lab) -> None:
