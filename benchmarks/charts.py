@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import base64
 import sys
 import time
 from collections.abc import Awaitable
@@ -21,10 +22,11 @@ from tests.browser.explorer import open_browser
 T = TypeVar("T")
 
 SAMPLES: Final = 9
+AIR: Final = 0.05  # of the range of values, above and below them
 HOVERS: Final = 60
 APART: Final = 100  # steps between live points, so that each has a bucket of its own, whose mean it is
 WAIT_S: Final = 60.0  # for anything; what does not come by then never does
-CANVAS_ALONE: Final = "as many lines on a canvas without a page"
+CANVAS_ALONE: Final = "the same lines on a canvas without a page"
 FEW: Final = 100  # runs, up to which a redraw and a zoom are to take a third of what they may with more
 SETTLE_MS: Final = 1_500  # for what was asked meanwhile to be drawn, so that it is in no other sample
 
@@ -40,26 +42,23 @@ async (key) => {
   return performance.now() - start;
 }
 """
-# How long it takes to draw all points of as many lines on a canvas of that size without a page. The code has run
-# before, as that of a page has.
-BARE: Final = """
-async ([runs, steps]) => {
-  const { width, height } = document.querySelector(".uplot canvas");
+# All points of the same lines on a canvas of that size without a page, as thin, grey and opaque as a chart draws them.
+# The code has run before, as that of a page has.
+PREPARE_CANVAS: Final = """
+async ([shares, runs, steps]) => {
+  const { clientWidth: width, clientHeight: height } = document.querySelector(".u-over");
   const context = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d");
-  let seed = 1;
-  const random = () => (seed = (seed * 1103515245 + 12345) % 2 ** 31) / 2 ** 31 - 0.5;
-  const lines = Array.from({ length: runs }, () => {
-    let row = height / 2;
-    return Float64Array.from({ length: steps }, () => (row += (random() * height) / 32));
-  });
-  const draw = () => {
+  Object.assign(context, { strokeStyle: "#8c96a1", globalAlpha: 0.55, lineWidth: 1, lineJoin: "round" });
+  const columns = Float64Array.from({ length: steps }, (_, step) => (step * width) / (steps - 1));
+  const rows = Float64Array.from(new Float32Array(Uint8Array.fromBase64(shares).buffer), (share) => share * height);
+  const lines = Array.from({ length: runs }, (_, run) => rows.subarray(run * steps, (run + 1) * steps));
+  window.draw_alone = () => {
     const start = performance.now();
     context.clearRect(0, 0, width, height);
-    context.globalAlpha = 0.5;
     for (const line of lines) {
       context.beginPath();
       for (let step = 0; step < steps; step += 1) {
-        context.lineTo((step * width) / steps, line[step]);
+        context.lineTo(columns[step], line[step]);
       }
       context.stroke();
     }
@@ -69,12 +68,13 @@ async ([runs, steps]) => {
     return performance.now() - start;
   };
   for (let time = 0; time < 3; time += 1) {
-    draw();
+    window.draw_alone();
     await new Promise((resolve) => setTimeout(resolve));
   }
-  return draw();
 }
 """
+# Twice, for after a pause the first is slower.
+DRAW_ALONE: Final = "() => { window.draw_alone(); return window.draw_alone(); }"
 # Note of each key how long it was until the frame that shows what it did, in milliseconds: steps of 8 from 16 on.
 WATCH_KEYS: Final = """
 () => {
@@ -145,13 +145,15 @@ async def measure(runs: int, steps: int) -> Section:
     """The charts of so many runs, from the gesture to the pixels."""
     how = "Chromium without a GPU, 1280 by 800, one chart. Work: CPU of the thread of the page for a redraw."
     section = Section(f"Charts of {runs:,} runs", how)
+    lines, alone = as_shares(runs, steps), {}
     async with server.started() as runstone:
         experiment = await fill(runstone, runs, steps)
         token = runstone.settings.token_path.read_text().strip()
         async with open_browser() as browser, open_dashboard(browser, runstone.settings.url, token) as dashboard:
             for mode in ("auto", "lines"):
                 await opened(dashboard, f"/e/{experiment}/charts?m=loss&mode={mode}&u=1")
-                redraw, work = await redraws(dashboard.page)
+                await dashboard.page.evaluate(PREPARE_CANVAS, [lines, runs, steps])
+                redraw, work, alone[mode] = await redraws(dashboard.page)
                 section.add(
                     f"as {mode}",
                     redraw_ms=redraw,
@@ -160,8 +162,7 @@ async def measure(runs: int, steps: int) -> Section:
                     hover_frame_ms=await hovers(dashboard.page),
                     zoom_to_new_data_ms=await zooms(dashboard.page),
                 )
-            bare = [await dashboard.page.evaluate(BARE, [runs, steps]) for _ in range(SAMPLES)]
-            section.add(CANVAS_ALONE, "all points", redraw_ms=bare)
+            section.add(CANVAS_ALONE, "all points, in turns with the redraws as lines", redraw_ms=alone["lines"])
             await opened(dashboard, f"/e/{experiment}/charts?m=loss&u=1")
             section.add("a point while a run goes on", to_the_screen_ms=await live(runstone, dashboard.page, steps))
     redraw_ms, zoom_ms = (17, 200) if runs <= FEW else (50, 600)
@@ -190,6 +191,14 @@ async def fill(runstone: Server, runs: int, steps: int) -> str:
     return str(data["run"]["experiment"]["id"])
 
 
+def as_shares(runs: int, steps: int) -> str:
+    """How far below the top of a chart each of those points lies, 0 to 1, run by run: float32 in base64."""
+    values = np.stack([batch.values[0] for batch in points.batches(runs, 1, steps, steps)])
+    air = AIR * np.ptp(values)
+    top, bottom = values.max() + air, values.min() - air
+    return base64.b64encode(((top - values) / (top - bottom)).astype("<f4").tobytes()).decode()
+
+
 async def log(runstone: Server, run_id: str, writer: str, seq: int, batch: points.Batch) -> None:
     """Log the points of a batch as one block."""
     payload(await runstone.ask(LOG, runId=run_id, writerId=writer, blocks=[block(seq, ["loss"], batch)]))
@@ -216,17 +225,21 @@ async def within(what: str, work: Awaitable[T]) -> T:
         raise TimeoutError(f"waited {WAIT_S:g} s for {what}") from error
 
 
-async def redraws(page: Page) -> tuple[list[float], list[float]]:
-    """From a key that zooms to the pixels of what is there already, and what the thread of the page worked for it."""
+async def redraws(page: Page) -> tuple[list[float], list[float], list[float]]:
+    """From a key that zooms to the pixels of what is there already; what the thread of the page worked for it; how long
+    the canvas alone takes meanwhile.
+    """
     thread = await Thread.of(page)
-    shown, work = [], []
+    shown, work, alone = [], [], []
     for _ in range(SAMPLES):
         for key in ("+", "0"):
             begin = await thread.worked_ms()
             shown.append(await within(f"the redraw after {key}", page.evaluate(REDRAW, key)))
             work.append(await thread.worked_ms() - begin)
-            await page.wait_for_timeout(SETTLE_MS)
-    return shown, work
+            await page.wait_for_timeout(SETTLE_MS / 2)
+            alone.append(await page.evaluate(DRAW_ALONE))
+            await page.wait_for_timeout(SETTLE_MS / 2)
+    return shown, work, alone
 
 
 async def keys(page: Page) -> list[float]:

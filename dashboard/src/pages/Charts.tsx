@@ -79,8 +79,8 @@ function ChartsOf({ experiment }: Props) {
 
   const noun = view.group.length > 0 ? "group" : "run";
   const groups = useMemo(() => groupsOf(frames), [frames]);
-  const look = useLook(view, drawn?.runs ?? [], groups);
-  const entries = useEntries(noun === "group" ? groups : null, all.found?.runs ?? [], some.found?.runs ?? [], look);
+  const look = useLook(view, drawn?.runs ?? NO_RUNS, groups);
+  const entries = useEntries(noun === "group" ? groups : null, all.found?.runs ?? NO_RUNS, some.found?.runs ?? NO_RUNS, look);
 
   const zoom = useCallback(
     (metric: string, { x, y }: Zoom) => update({ ...(x !== undefined && { xr: x }), ...(y !== undefined && { yr: y, ym: y && metric }) }),
@@ -153,6 +153,8 @@ function ChartsOf({ experiment }: Props) {
   );
 }
 
+/** Always the same, for what is made of the runs. */
+const NO_RUNS: readonly ChartRun[] = [];
 const isRunning = ({ status }: ChartRun): boolean => status === "RUNNING";
 const ignore = (): void => undefined;
 
