@@ -11,18 +11,25 @@ from db.pool import Pool
 SETTING: Final = "pg_stat_statements.track_planning"
 
 SPENT: Final = """
-    select coalesce(sum(total_plan_time + total_exec_time), 0)
-    from pg_stat_statements
-    where dbid = (select oid from pg_database where datname = current_database())
-        and calls >= $1 and query not like '%pg_stat_statements%'
+    select coalesce(sum(ms) filter (where calls >= $1), 0) as ms, coalesce(sum(ms) filter (where calls < $1), 0) as rest
+    from (
+        select calls, total_plan_time + total_exec_time as ms
+        from pg_stat_statements
+        where dbid = (select oid from pg_database where datname = current_database())
+            and query not like '%pg_stat_statements%'
+    ) as counted
 """
 
 
 @dataclass(slots=True)
 class Spent:
-    """Milliseconds for each request, known when the block has ended."""
+    """Milliseconds for each request, known when the block has ended.
+
+    `ms` is of statements that ran at least once a request, `rest_ms` of those that ran less often: the worker's.
+    """
 
     ms: float = 0.0
+    rest_ms: float = 0.0
 
 
 class Statements:
@@ -32,15 +39,14 @@ class Statements:
         self._pool = pool
 
     @asynccontextmanager
-    async def of(self, requests: int, *, others: bool = False) -> AsyncIterator[Spent]:
-        """What the block's requests took, each.
-
-        Statements that ran less often than once a request are not theirs and left out, unless `others` count too.
-        """
+    async def of(self, requests: int) -> AsyncIterator[Spent]:
+        """What so many requests took, which the block makes."""
         await self._pool.execute("select pg_stat_statements_reset()")
         spent = Spent()
         yield spent
-        spent.ms = float(await self._pool.fetchval(SPENT, 1 if others else requests)) / requests
+        row = await self._pool.fetchrow(SPENT, requests)
+        assert row is not None
+        spent.ms, spent.rest_ms = row["ms"] / requests, row["rest"] / requests
 
 
 @asynccontextmanager

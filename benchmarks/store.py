@@ -128,15 +128,35 @@ async def prepared(conn: Conn, project: str) -> Names:
     made = await projects.insert(conn, admins[0]["id"], project, "Runs that never happened.")
     for admin in admins[1:]:
         await access.grant(conn, made.id, admin["id"], Role.OWNER)
-    accounts = {}
     for user in trainings.USERS:
-        accounts[user] = await access.create_account(conn, f"{user}@{project}")
-        await access.grant(conn, made.id, accounts[user], Role.EDITOR)
-    found = {name: await experiments.ensure(conn, admins[0]["id"], made.id, name) for name in trainings.EXPERIMENTS}
-    sha256 = keys_sha256(KEYS)
-    await conn.execute("insert into keyset (sha256, keys) values ($1, $2) on conflict do nothing", sha256, list(KEYS))
-    keyset_id = await conn.fetchval("select id from keyset where sha256 = $1", sha256)
-    return Names(project, made.id, accounts, {name: one.id for name, (one, _) in found.items()}, keyset_id)
+        await access.grant(conn, made.id, await access.create_account(conn, _account(user, project)), Role.EDITOR)
+    for name in trainings.EXPERIMENTS:
+        await experiments.ensure(conn, admins[0]["id"], made.id, name)
+    await conn.execute(
+        "insert into keyset (sha256, keys) values ($1, $2) on conflict do nothing", keys_sha256(KEYS), list(KEYS)
+    )
+    return await names_of(conn, project)
+
+
+async def names_of(conn: Conn, project: str) -> Names:
+    """What was prepared for the project."""
+    project_id = await conn.fetchval("select id from project where name = $1", project)
+    accounts = await conn.fetch(
+        "select name, id from account where name = any ($1)", [_account(user, project) for user in trainings.USERS]
+    )
+    found = await conn.fetch("select name, id from experiment where project_id = $1", project_id)
+    keyset_id = await conn.fetchval("select id from keyset where sha256 = $1", keys_sha256(KEYS))
+    return Names(
+        project,
+        project_id,
+        {row["name"].removesuffix(f"@{project}"): row["id"] for row in accounts},
+        {row["name"]: row["id"] for row in found},
+        keyset_id,
+    )
+
+
+def _account(user: str, project: str) -> str:
+    return f"{user}@{project}"
 
 
 async def write(conn: Conn, names: Names, made: Sequence[Training]) -> None:
@@ -144,7 +164,7 @@ async def write(conn: Conn, names: Names, made: Sequence[Training]) -> None:
     async with conn.transaction():
         await conn.execute("set local session_replication_role = replica")
         dataset_ids = await _dataset_ids(conn, names.project_id, made)
-        for table, columns, rows in _tables(names, made, dataset_ids):
+        for table, columns, rows in tables(names, made, dataset_ids):
             await conn.copy_records_to_table(table, columns=columns.split(), records=rows)
 
 
@@ -170,10 +190,10 @@ def writer_id(one: Training) -> UUID:
     return UUID(int=one.id.int ^ 1)
 
 
-def _tables(
+def tables(
     names: Names, made: Sequence[Training], dataset_ids: Mapping[inputs.Given, UUID]
 ) -> list[tuple[str, str, Rows]]:
-    """Tables with their columns and rows."""
+    """What a store has of the runs: tables with their columns and rows."""
     starts = [start_of(names, one) for one in made]
     accounts = [names.accounts[one.user] for one in made]
     chunk_rows, tally_rows = _compacted(names, made)

@@ -279,6 +279,41 @@ async def test_finished_run_is_a_fixed_record(client: Client, pool: Pool) -> Non
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        "run set id = gen_random_uuid()",
+        "run set project_id = gen_random_uuid()",
+        "run set experiment_id = gen_random_uuid()",
+        "run set parent_id = gen_random_uuid()",
+        "run set name = 'other'",
+        "run set created_by = gen_random_uuid()",
+        "run set created_at = created_at - interval '1 day'",
+        "run set started_at = now()",
+        "run set request_sha256 = sha256('other')",
+        "run set group_name = 'other'",
+        "run set ancestor_ids = array[gen_random_uuid()]",
+        "attempt set run_id = gen_random_uuid()",
+        "attempt set number = 2",
+        "attempt set id = gen_random_uuid()",
+        "attempt set started_by = gen_random_uuid()",
+        "attempt set started_at = started_at - interval '1 day'",
+    ],
+)
+async def test_what_an_open_run_began_with_never_changes(client: Client, pool: Pool, change: str) -> None:
+    run_id = await client.create_run()
+    table = change.split()[0]
+    key = "id" if table == "run" else "run_id"
+    stored = f"select array_agg({table}) from {table} where {key} = $1"
+    before = await pool.fetchval(stored, run_id)
+
+    with pytest.raises(asyncpg.CheckViolationError) as refusal:
+        await pool.execute(f"update {change} where {key} = $1", run_id)
+
+    assert refusal.value.constraint_name == ("record_is_append_only" if table == "run" else "run_is_open")
+    assert await pool.fetchval(stored, run_id) == before
+
+
+@pytest.mark.parametrize(
     "statement",
     [
         "insert into tag_change (run_id, key, after, changed_by, changed_at) select id, 'x', 'y', created_by, now() "
