@@ -226,7 +226,7 @@ class GraphQLEndpoint:
     async def _read(
         self, context: Context, document: Document, asked: Asked, bill: Bill, refresh: Refresh
     ) -> dict[str, Any]:
-        """The answer of a query, with what it cost. What the viewer may see is asked meanwhile, for it seldom changes."""
+        """The answer of a query, with what it cost. What the viewer may see is asked meanwhile: it seldom changes."""
         context.reads = True
         limit_s = self._deps.settings.query_timeout_s
         refreshing = asyncio.create_task(refresh())
