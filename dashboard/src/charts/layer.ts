@@ -130,11 +130,13 @@ export function rampColours({ few, many, faint }: Ramp, most: number): Uint32Arr
   return new Uint32Array(bytes.buffer);
 }
 
-/** Put the raster into the pixels of an image, row by row. The rarest and the commonest count span the ramp. */
-export function colour(raster: Raster, ramp: Ramp, pixels: Uint32Array): void {
+/** The raster as the pixels of an image, row by row. The rarest and the commonest count span the ramp. */
+export function pixelsOf(raster: Raster, ramp: Ramp): Uint8ClampedArray<ArrayBuffer> {
   const { counts, most } = countsOf(raster);
   const colours = rampColours(ramp, most);
+  const pixels = new Uint32Array(counts.length);
   for (let i = 0; i < counts.length; i += 1) {
     pixels[i] = colours[counts[i]!]!;
   }
+  return new Uint8ClampedArray(pixels.buffer);
 }

@@ -2,10 +2,9 @@
  * The inside of a chart on a canvas: bands, lines, densities and marks, in the pixels of the device.
  */
 import { type Band, type Drawing, type Line, LINES_MAX, ODDITIES, type Oddity, type OwnRange } from "./drawing";
-import { addLine, colour, newRaster, type Ramp, rowsOf, type ToPixels } from "./layer";
+import { addLine, newRaster, pixelsOf, type Ramp, rowsOf, type ToPixels } from "./layer";
 import { partBetween } from "./nearest";
 import { lineStyle, type Palette } from "./palette";
-import { addStroke, marginFor, type Sheet, wipe } from "./strokes";
 
 /** Where a drawing lies on its canvas. */
 export interface Place {
@@ -25,12 +24,13 @@ export interface Place {
 
 const LIGHT_RAMP: Ramp = { few: [120, 170, 225], many: [8, 32, 92], faint: 0.35 };
 const DARK_RAMP: Ramp = { few: [40, 92, 150], many: [200, 230, 255], faint: 0.45 };
-// Lines without a colour of their own: all of one grey, which only adds up.
+// Lines that are too many for paths: all of one grey, which only adds up.
 const LIGHT_GREYS: Ramp = { few: [140, 150, 161], many: [89, 99, 110], faint: 0.55 };
 const DARK_GREYS: Ramp = { few: [107, 118, 131], many: [154, 165, 177], faint: 0.55 };
 
 const RAW_OPACITY = 0.25;
 const BAND_OPACITY = 0.16;
+const GREY_OPACITY = 0.55;
 const LINE_WIDTH = 1.5;
 const GRAIN = 2; // CSS pixels that a column of a raster is wide, about as a line is: half the work
 const DOT_SPACE = 14; // CSS pixels between points from which on each gets a dot
@@ -47,13 +47,12 @@ export function paintDrawing(context: CanvasRenderingContext2D, place: Place, dr
   context.lineJoin = "round";
   const coloured = drawing.lines.filter((line) => line.slot !== null);
   const grey = drawing.lines.filter((line) => line.slot === null);
-  const greys = palette.isDark ? DARK_GREYS : LIGHT_GREYS;
   if (drawing.asDensity) {
     paintRaster(context, place, drawing.lines, palette.isDark ? DARK_RAMP : LIGHT_RAMP);
   } else if (grey.length > LINES_MAX) {
-    paintRaster(context, place, grey, greys);
-  } else if (grey.length > 0) {
-    paintStrokes(context, place, grey, greys);
+    paintRaster(context, place, grey, palette.isDark ? DARK_GREYS : LIGHT_GREYS);
+  } else {
+    paintGrey(context, place, grey, palette);
   }
   for (const { band, slot } of coloured) {
     if (band) {
@@ -107,22 +106,6 @@ function courseOf({ columns, width, toRow }: Place, values: Float32Array, space 
   return { columns: columns.subarray(from, to), rows };
 }
 
-/** Pixels of our own, and the canvas from which they are copied: putImageData would wipe away what is on a chart. */
-interface Layer {
-  image: ImageData;
-  context: OffscreenCanvasRenderingContext2D;
-}
-
-let latest: Layer | null = null;
-
-/** The layer of this size. The last one is used again: to begin with new memory takes as long as to draw 50 lines. */
-function layerOf(width: number, height: number): Layer {
-  if (latest?.image.width !== width || latest.image.height !== height) {
-    latest = { image: new ImageData(width, height), context: new OffscreenCanvas(width, height).getContext("2d")! };
-  }
-  return latest;
-}
-
 function paintRaster(context: CanvasRenderingContext2D, place: Place, lines: readonly Line[], ramp: Ramp): void {
   const [wide, high] = [GRAIN * place.ratio, place.ratio];
   const raster = newRaster(Math.ceil(place.width / wide), Math.ceil(place.height / high));
@@ -137,35 +120,24 @@ function paintRaster(context: CanvasRenderingContext2D, place: Place, lines: rea
     const { columns, rows } = courseOf(scaled, values, space);
     addLine(raster, columns, rows);
   }
-  const layer = layerOf(raster.width, raster.height);
-  colour(raster, ramp, new Uint32Array(layer.image.data.buffer));
-  layer.context.putImageData(layer.image, 0, 0);
-  context.drawImage(layer.context.canvas, 0, 0, raster.width * wide, raster.height * high);
+  const pixels = pixelsOf(raster, ramp);
+  // Through a canvas of its own: putImageData would wipe the grid away.
+  const layer = new OffscreenCanvas(raster.width, raster.height);
+  layer.getContext("2d")!.putImageData(new ImageData(pixels, raster.width), 0, 0);
+  context.drawImage(layer, 0, 0, raster.width * wide, raster.height * high);
 }
 
-/** Thin lines, of the colour and the opacity of a single one of the ramp. */
-function paintStrokes(context: CanvasRenderingContext2D, place: Place, lines: readonly Line[], { few, faint }: Ramp): void {
-  const { ratio, toRow } = place;
-  const pen = { thickness: Math.max(1, ratio), opacity: faint * Math.min(1, ratio) };
-  const margin = marginFor(pen.thickness);
-  const [width, height] = [Math.ceil(place.width), Math.ceil(place.height)];
-  const layer = layerOf(width + 2 * margin, height + 2 * margin);
-  const sheet: Sheet = { pixels: new Uint8Array(layer.image.data.buffer), width, height, margin };
-  wipe(sheet, few);
-  // Its pixels lie on those of the canvas, where a place may begin within one.
-  const [left, top] = [Math.round(place.left) - place.left, Math.round(place.top) - place.top];
-  const shifted = {
-    ...place,
-    columns: place.columns.map((column) => column - left),
-    toRow: { ...toRow, offset: toRow.offset - top },
-  };
-  const space = new Float64Array(place.columns.length);
+function paintGrey(context: CanvasRenderingContext2D, place: Place, lines: Line[], palette: Palette): void {
+  context.strokeStyle = palette.grey;
+  context.lineWidth = place.ratio;
+  context.globalAlpha = GREY_OPACITY;
+  context.setLineDash([]);
   for (const { values } of lines) {
-    const { columns, rows } = courseOf(shifted, values, space);
-    addStroke(sheet, columns, rows, pen);
+    context.beginPath();
+    trace(context, courseOf(place, values));
+    context.stroke();
   }
-  layer.context.putImageData(layer.image, 0, 0);
-  context.drawImage(layer.context.canvas, left - margin, top - margin);
+  context.globalAlpha = 1;
 }
 
 /** The band of a line that stands out, which is not in the drawing. */
