@@ -6,7 +6,7 @@ import itertools
 import json
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -46,7 +46,6 @@ ANSWERED: Final = (
     b"content-type: application/json\r\ncontent-length: %d\r\ncache-control: no-store\r\nx-request-id: %b\r\n%b"
 )
 Headers: TypeAlias = list[tuple[bytes, bytes]]
-Refresh: TypeAlias = Callable[[], Coroutine[None, None, bool]]  # whether the viewer may do other things than was known
 NUMBERS: Final = itertools.count(int.from_bytes(os.urandom(8)))
 
 
@@ -192,8 +191,9 @@ class GraphQLEndpoint:
         if bound is not None:
             data, found = await known.run(bound, context, refresh)
             return _answer(data, found, request_id)
+        await refresh()
         context.lists = document.lists
-        return await self._executed(context, document, asked, token, refresh)
+        return await self._executed(context, document, asked, token)
 
     async def _refresh(self, authorization: str, context: Context) -> bool:
         """Whether the viewer may do other things now than the context knew. Raises `Unauthenticated`."""
@@ -203,9 +203,7 @@ class GraphQLEndpoint:
         context.become(current)
         return True
 
-    async def _executed(
-        self, context: Context, document: Document, asked: Asked, token: str, refresh: Refresh
-    ) -> dict[str, Any]:
+    async def _executed(self, context: Context, document: Document, asked: Asked, token: str) -> dict[str, Any]:
         operation = get_operation_ast(document.node, asked.operation_name)
         if operation is None:
             raise BadRequest(
@@ -215,31 +213,21 @@ class GraphQLEndpoint:
             raise BadRequest("a subscription cannot be answered over HTTP", path="query")
         cost = document.cost(operation)
         if cost.is_free:
-            await refresh()
             return await self._run(context, document, asked)
         bill = self._deps.budgets.bill(token, cost, asked.variables)
         if operation.operation is OperationType.MUTATION:
-            await refresh()
             return await self._run(context, document, asked)
-        return await self._read(context, document, asked, bill, refresh)
+        return await self._read(context, document, asked, bill)
 
-    async def _read(
-        self, context: Context, document: Document, asked: Asked, bill: Bill, refresh: Refresh
-    ) -> dict[str, Any]:
-        """The answer of a query, with what it cost. What the viewer may see is asked meanwhile: it seldom changes."""
+    async def _read(self, context: Context, document: Document, asked: Asked, bill: Bill) -> dict[str, Any]:
+        """The answer of a query, with what it cost."""
         context.reads = True
         limit_s = self._deps.settings.query_timeout_s
-        refreshing = asyncio.create_task(refresh())
         try:
             async with self._costly.turn(bill.requested), asyncio.timeout(limit_s):
                 answer = await self._run(context, document, asked)
-                if await refreshing:
-                    answer = await self._run(context, document, asked)
         except TimeoutError as error:
             raise TimedOut("the query took too long", limit=f"{limit_s} s", hint="ask for less at a time") from error
-        finally:
-            if not refreshing.cancel():
-                refreshing.exception()  # so that it is not told as one that nobody looked at
         answer["extensions"] = {"cost": bill.shown()}
         return answer
 

@@ -264,7 +264,7 @@ def _row(stream: Stream, matrix: Matrix) -> tuple[object, ...]:
     """A row of `chunk`, in the order of `REPLACE`."""
     narrow, values = packing.pack_values(matrix.values)
     tier = packing.pack_tier(matrix)
-    is_coarse = tier is not None and matrix.n >= 2 * packing.COARSE
+    coarse = packing.coarser(tier, len(matrix.values)) if tier and matrix.n >= 2 * packing.COARSE else None
     return (
         *stream.key,
         int(matrix.seqs[0]),
@@ -281,7 +281,7 @@ def _row(stream: Stream, matrix: Matrix) -> tuple[object, ...]:
         narrow,
         values,
         tier,
-        packing.coarser(tier, len(matrix.values)) if tier and is_coarse else None,
+        coarse,
     )
 
 

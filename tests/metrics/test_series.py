@@ -179,7 +179,9 @@ async def test_a_long_series_is_the_same_of_chunks_without_a_coarse_tier(lab: La
     found = await curve(lab, run_id, max_points=100)
     async with lab.pool.acquire() as conn, conn.transaction():
         await conn.execute("set local session_replication_role = replica")  # as chunks of the version before are
-        changed = await conn.execute("update chunk set coarse_tier = null where run_id = $1 and n > 5000", run_id)
+        changed = await conn.execute(
+            "update chunk set coarse_tier = null where run_id = $1 and n > 5000 and coarse_tier is not null", run_id
+        )
     assert changed != "UPDATE 0"
     again = await curve(lab, run_id, max_points=100)
     assert again.steps.tolist() == found.steps.tolist()
