@@ -387,6 +387,26 @@ async def test_experiments_are_accessible(dashboard: Dashboard, shelf: Shelf) ->
     assert await dashboard.violations() == []
 
 
+# A key as it comes when a dialog has just closed: until the next frame the focus is on its button, which nobody sees.
+PRESS_BEHIND_THE_DIALOG = """
+    (key) => {
+      document.querySelector("dialog").close();
+      document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    }
+"""
+
+
+async def test_shortcuts_work_as_soon_as_a_dialog_has_closed(dashboard: Dashboard, shelf: Shelf) -> None:
+    await dashboard.goto(shelf.address)
+    await expect(names(dashboard)).to_have_count(len(shelf.ids))
+    await dashboard.page.keyboard.press("?")
+    await expect(dashboard.page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+
+    await dashboard.page.evaluate(PRESS_BEHIND_THE_DIALOG, "t")
+
+    await expect(dashboard.page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
 async def test_shortcuts_are_listed_and_go_places(dashboard: Dashboard, shelf: Shelf) -> None:
     await dashboard.goto(shelf.address)
     await expect(names(dashboard)).to_have_count(len(shelf.ids))
