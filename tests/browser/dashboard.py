@@ -84,7 +84,7 @@ class Dashboard:
 async def url_of(page: Page) -> str:
     """What the address bar says of what is shown, which it does behind the picture."""
     await page.evaluate(DRAWN)
-    return page.url
+    return str(await page.evaluate("location.href"))  # `page.url` hears of it later
 
 
 async def store_of(url: str, token: str) -> str:
