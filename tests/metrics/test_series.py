@@ -177,15 +177,27 @@ async def test_a_long_series_is_drawn_from_its_tiers_only_when_in_order(lab: Lab
 async def test_a_long_series_is_the_same_of_chunks_without_a_coarse_tier(lab: Lab) -> None:
     run_id = await long_run(lab, noisy(70_000, odd=True))
     found = await curve(lab, run_id, max_points=100)
-    async with lab.pool.acquire() as conn, conn.transaction():
-        await conn.execute("set local session_replication_role = replica")  # as chunks of the version before are
-        changed = await conn.execute(
-            "update chunk set coarse_tier = null where run_id = $1 and n > 5000 and coarse_tier is not null", run_id
-        )
-    assert changed != "UPDATE 0"
+    await overwrite(lab, run_id, "coarse_tier = null", "n > 5000 and coarse_tier is not null")  # as before there was one
     again = await curve(lab, run_id, max_points=100)
     assert again.steps.tolist() == found.steps.tolist()
     assert np.array_equal(again.values, found.values, equal_nan=True)
+
+
+async def test_of_a_very_long_series_only_the_coarse_tiers_are_read(lab: Lab) -> None:
+    run_id = await long_run(lab, noisy(70_000))
+    coarse, fine = await curve(lab, run_id, max_points=100), await curve(lab, run_id, max_points=500)
+    await overwrite(lab, run_id, "tier = decode(repeat('00', length(tier)), 'hex')", "coarse_tier is not null")
+    again = await curve(lab, run_id, max_points=100)
+    assert (again.steps.tolist(), again.values.tolist()) == (coarse.steps.tolist(), coarse.values.tolist())
+    assert (await curve(lab, run_id, max_points=500)).values.tolist() != fine.values.tolist()
+
+
+async def overwrite(lab: Lab, run_id: UUID, change: str, which: str) -> None:
+    """Change what chunks of the run hold, which nobody may do."""
+    async with lab.pool.acquire() as conn, conn.transaction():
+        await conn.execute("set local session_replication_role = replica")
+        changed = await conn.execute(f"update chunk set {change} where run_id = $1 and {which}", run_id)
+    assert changed != "UPDATE 0"
 
 
 async def test_some_steps_of_a_series_are_those_of_the_whole(lab: Lab) -> None:
