@@ -161,19 +161,19 @@ class Trainings:
             run.log(metrics, step=step)
         await run.finish()
 
-    async def start_many(self, count: int, loss: float | None = None) -> None:
-        """So many more runs that go on, without points or with one of this loss."""
+    async def start_many(self, count: int, **metrics: float) -> None:
+        """So many more runs that go on, with one point of each of these metrics."""
         numbers = iter(range(count))
         async with asyncio.TaskGroup() as tasks:
             for _ in range(STARTED_AT_ONCE):
-                tasks.create_task(self._start_each(numbers, loss))
+                tasks.create_task(self._start_each(numbers, metrics))
 
-    async def _start_each(self, numbers: Iterator[int], loss: float | None) -> None:
+    async def _start_each(self, numbers: Iterator[int], metrics: dict[str, float]) -> None:
         for number in numbers:
             name = f"other-{number}"
             run = {"id": new_id(), "project": self._client.project, "experiment": self._experiment, "name": name}
-            points = {"runId": run["id"], "points": [] if loss is None else [{"key": "loss", "value": loss}]}
-            made = await self._client.ask(START, run=run, points=points, isLogged=loss is not None)
+            points = {"runId": run["id"], "points": [{"key": key, "value": value} for key, value in metrics.items()]}
+            made = await self._client.ask(START, run=run, points=points, isLogged=bool(metrics))
             assert all(answer["__typename"].endswith("Payload") for answer in made.values())
             self.ids[name] = run["id"]
 
@@ -623,11 +623,15 @@ async def test_line_that_stands_out_has_what_was_logged_behind_it(charts: Charts
 
 
 async def test_charts_of_more_runs_than_are_drawn_or_followed_say_so(charts: Charts, trainings: Trainings) -> None:
-    await trainings.start_many(1_001, loss=1.0)
+    others = [f"other-{number:02}" for number in range(11)]  # with so many runs more than one request may ask for
+    await trainings.start_many(1_001, loss=1.0, **dict.fromkeys(others, 2.0))
     runs = charts.page.get_by_role("complementary", name="Runs")
+    await charts.page.set_viewport_size({"width": 1920, "height": 1080})
 
     await charts.open()
 
+    for metric in others:
+        await expect(charts.facts(metric)).to_contain_text("1,000 runs")
     await expect(runs).to_contain_text("1,001 runs")
     await expect(runs).to_contain_text("the newest 1,000; filter to see others")
     await expect(charts.facts("loss")).to_contain_text("1,000 runs")

@@ -17,6 +17,11 @@ export interface FramesOf {
   withRange: boolean;
 }
 
+// What the server reads of one request.
+const METRICS_MAX = 50;
+const SERIES_MAX = 10_000;
+const CELLS_MAX = 5_000_000; // buckets of all series
+
 type FramesByMetric = ReadonlyMap<string, Frame>;
 
 interface Held {
@@ -30,7 +35,8 @@ interface Held {
 const NOTHING: Held = { subject: "", frames: new Map(), whole: { request: "", frames: new Map() } };
 
 /**
- * The frames of these metrics: one request for all that are not there. While another range or selection is on its way
+ * The frames of these metrics: one request for all that are not there, or one after the other where they are too many
+ * for one. While another range or selection is on its way
  * the frames before it stay, or those of the whole come back; `of` null waits. `reload` reads them all again.
  */
 export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
@@ -43,12 +49,15 @@ export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
 
   const load = useCallback(
     async (wanted: readonly string[]) => {
-      const { frames, error } = await readFrames(client, of!, wanted);
-      if (asked.current.request !== request) {
-        return; // something else is wanted by now
-      }
-      setProblem(error ? said(error) : null);
-      if (!error) {
+      for (const part of inParts(wanted, metricsAtOnce(of!))) {
+        const { frames, error } = await readFrames(client, of!, part);
+        if (asked.current.request !== request) {
+          return; // something else is wanted by now
+        }
+        setProblem(error ? said(error) : null);
+        if (error) {
+          return;
+        }
         setHeld((before) => joined(before.subject === subject ? before : { ...NOTHING, subject: subject! }, frames, of!, request));
       }
     },
@@ -75,6 +84,16 @@ export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
   const frames = useMemo(() => framesFor(request, held.subject === subject ? held : NOTHING), [request, held, subject]);
   return { frames, problem, reload };
 }
+
+/** For how many metrics one request may ask; over another metric that one is read of each run too. */
+export function metricsAtOnce({ x, buckets, maxSeries }: Pick<FramesOf, "x" | "buckets" | "maxSeries">): number {
+  const ofSeries = Math.floor(SERIES_MAX / maxSeries) - (x.kind === "METRIC" ? 1 : 0);
+  const ofCells = Math.floor(CELLS_MAX / (maxSeries * buckets));
+  return Math.max(1, Math.min(METRICS_MAX, ofSeries, ofCells));
+}
+
+const inParts = (metrics: readonly string[], size: number): string[][] =>
+  Array.from({ length: Math.ceil(metrics.length / size) }, (_, part) => metrics.slice(part * size, (part + 1) * size));
 
 /** What is held when these frames have come, too. */
 function joined({ subject, frames, whole }: Held, come: readonly Frame[], { x }: FramesOf, request: string): Held {
