@@ -291,7 +291,12 @@ class Spool:
         return _Segment(after + 1, size_bytes, None)
 
     def _used(self) -> int:
-        return sum(entry.stat().st_size for entry in os.scandir(self.folder) if entry.name.endswith(".log"))
+        """Bytes of the segments on the disk."""
+        used = 0
+        for entry in os.scandir(self.folder):
+            with suppress(FileNotFoundError):  # it was sent and deleted since the folder was read
+                used += entry.stat().st_size if entry.name.endswith(".log") else 0
+        return used
 
     def _drop(self, points: int) -> None:
         self.dropped_points += points

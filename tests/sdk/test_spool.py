@@ -113,6 +113,18 @@ def test_what_was_read_can_be_trimmed(folder: Path) -> None:
     assert not reader.has_more(positions[-1])
 
 
+def test_a_log_goes_on_on_the_disk_while_what_was_sent_is_deleted(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = opened(folder)
+    (folder / spool.name(0)).symlink_to("nothing")  # as a segment that is deleted just when its size is asked for
+    rows = 2 * spool.SEGMENT_BYTES // 100
+    for step in range(rows):
+        append_row(writer, KEYS, step, 0, [0.0] * len(KEYS))
+    assert writer.memory == {}
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_a_log_that_was_cut_off_anywhere_keeps_what_is_before(folder: Path, seed: int) -> None:
     offsets = filled(folder, 200)
