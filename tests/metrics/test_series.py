@@ -177,7 +177,7 @@ async def test_a_long_series_is_drawn_from_its_tiers_only_when_in_order(lab: Lab
 async def test_a_long_series_is_the_same_of_chunks_without_a_coarse_tier(lab: Lab) -> None:
     run_id = await long_run(lab, noisy(70_000, odd=True))
     found = await curve(lab, run_id, max_points=100)
-    await overwrite(lab, run_id, "coarse_tier = null", "n > 5000 and coarse_tier is not null")  # as before there was one
+    await overwrite(lab, run_id, "coarse_tier = null", "n > 5000 and coarse_tier is not null")  # as of old
     again = await curve(lab, run_id, max_points=100)
     assert again.steps.tolist() == found.steps.tolist()
     assert np.array_equal(again.values, found.values, equal_nan=True)
