@@ -642,3 +642,8 @@ async def test_charts_of_more_runs_than_are_drawn_or_followed_say_so(charts: Cha
     await expect(runs).to_contain_text("1,000 runs")
     await expect(runs).to_contain_text("the newest 600 are live")
     await expect(charts.facts("loss")).not_to_contain_text("the newest of")
+
+    await charts.open("group=attr:status")
+
+    for metric in others:  # groups cost more than runs, so fewer of them are asked for at once
+        await expect(charts.facts(metric)).to_contain_text("1 group")

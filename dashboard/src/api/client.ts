@@ -57,12 +57,19 @@ function isRefused({ response, graphQLErrors }: CombinedError): boolean {
   return status === 401 || graphQLErrors.some(({ extensions }) => extensions["code"] === "UNAUTHENTICATED");
 }
 
+/** Which part of what was asked the server would answer at once, when it cost too much; else null. */
+export function affordable(error: CombinedError): number | null {
+  const [first] = error.graphQLErrors;
+  const { code, cost } = (first?.extensions ?? {}) as { code?: string; cost?: { requested: number; allowed: number } };
+  return code === "QUERY_TOO_COMPLEX" && cost ? cost.allowed / cost.requested : null;
+}
+
 /** What went wrong and what to do about it, for a person. */
 export function said(error: CombinedError): string {
   const [first] = error.graphQLErrors;
   if (first) {
     const { hint } = first.extensions as { hint?: string };
-    return hint ? `${first.message} ${hint}` : first.message;
+    return hint ? `${first.message}; ${hint}` : first.message;
   }
   return `Runstone does not answer at ${location.origin}. Is it running?`;
 }

@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { type Client, type CombinedError, useClient } from "urql";
-import { said } from "../api/client";
+import { affordable, said } from "../api/client";
 import { type AxisInput, FramesDocument, FramesWithRangeDocument, GroupFramesDocument, type RunColumn, type RunSelection } from "../api/gql";
 import type { Operation } from "../copy/texts";
 import { type Answer, type Frame, frameOf } from "./frames";
@@ -45,20 +45,27 @@ export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
   const [problem, setProblem] = useState<string | null>(null);
   const request = JSON.stringify(of);
   const subject = useMemo(() => of && JSON.stringify([of.groupBy, of.x.kind, of.x.metric]), [of]);
-  const asked = useRef({ request: "", metrics: new Set<string>() });
+  const asked = useRef({ request: "", metrics: new Set<string>(), atOnce: 1 });
 
   const load = useCallback(
     async (wanted: readonly string[]) => {
-      for (const part of inParts(wanted, metricsAtOnce(of!))) {
+      for (let done = 0; done < wanted.length; ) {
+        const part = wanted.slice(done, done + asked.current.atOnce);
         const { frames, error } = await readFrames(client, of!, part);
         if (asked.current.request !== request) {
           return; // something else is wanted by now
+        }
+        const share = error && affordable(error);
+        if (share && part.length > 1) {
+          asked.current.atOnce = Math.max(1, Math.floor(part.length * share));
+          continue;
         }
         setProblem(error ? said(error) : null);
         if (error) {
           return;
         }
         setHeld((before) => joined(before.subject === subject ? before : { ...NOTHING, subject: subject! }, frames, of!, request));
+        done += part.length;
       }
     },
     [client, request],
@@ -66,7 +73,7 @@ export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
 
   useEffect(() => {
     if (asked.current.request !== request) {
-      asked.current = { request, metrics: new Set() };
+      asked.current = { request, metrics: new Set(), atOnce: of ? metricsAtOnce(of) : 1 };
     }
     const missing = metrics.filter((metric) => !asked.current.metrics.has(metric));
     if (of !== null && missing.length > 0) {
@@ -85,15 +92,12 @@ export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
   return { frames, problem, reload };
 }
 
-/** For how many metrics one request may ask; over another metric that one is read of each run too. */
+/** For how many metrics one request may ask at most; over another metric that one is read of each run too. */
 export function metricsAtOnce({ x, buckets, maxSeries }: Pick<FramesOf, "x" | "buckets" | "maxSeries">): number {
   const ofSeries = Math.floor(SERIES_MAX / maxSeries) - (x.kind === "METRIC" ? 1 : 0);
   const ofCells = Math.floor(CELLS_MAX / (maxSeries * buckets));
   return Math.max(1, Math.min(METRICS_MAX, ofSeries, ofCells));
 }
-
-const inParts = (metrics: readonly string[], size: number): string[][] =>
-  Array.from({ length: Math.ceil(metrics.length / size) }, (_, part) => metrics.slice(part * size, (part + 1) * size));
 
 /** What is held when these frames have come, too. */
 function joined({ subject, frames, whole }: Held, come: readonly Frame[], { x }: FramesOf, request: string): Held {
