@@ -154,6 +154,38 @@ async def test_any_path_of_a_file_is_an_address(dashboard: Dashboard, owner: Cli
     await expect(dashboard.page.get_by_role("heading", name=path)).to_be_visible()
 
 
+async def test_a_link_to_a_file_finds_it_behind_the_first_page(dashboard: Dashboard, owner: Client) -> None:
+    run_id = await owner.create_run()
+    files = [{"path": f"{number:03}.txt", "sizeBytes": 1, "sha256": "ab" * 32} for number in range(502)]
+    for part in (files[:251], files[251:]):
+        await owner.ask(CREATE_UPLOADS, input={"runId": run_id, "files": part})
+    listed = dashboard.page.get_by_role("navigation", name="Files").get_by_role("link")
+
+    await dashboard.goto(f"/r/{run_id}/artifacts/501.txt")
+
+    await expect(dashboard.page.get_by_role("heading", name="501.txt")).to_be_visible()
+    await expect(listed).to_have_count(501)
+    await dashboard.page.get_by_role("button", name="Show more of 502").click()
+    await expect(listed).to_have_count(502)
+    await expect(dashboard.page.get_by_role("heading", name="501.txt")).to_be_visible()
+
+    await dashboard.goto(f"/r/{run_id}/artifacts/502.txt")
+
+    await expect(dashboard.page.get_by_role("alert")).to_have_text("There is no file at 502.txt.")
+    await expect(dashboard.main()).to_contain_text("502 files, of the first 500 0 bytes ready")
+
+
+async def test_of_many_tags_the_first_are_shown(dashboard: Dashboard, owner: Client) -> None:
+    run_id = await owner.create_run(tags=[{"key": f"tag-{number:02}", "value": "x"} for number in range(30)])
+    await dashboard.goto(f"/r/{run_id}")
+    await expect(dashboard.main()).to_contain_text("tag-19")
+    await expect(dashboard.main()).not_to_contain_text("tag-20")
+
+    await dashboard.page.get_by_role("button", name="all 30 tags").click()
+
+    await expect(dashboard.main()).to_contain_text("tag-29")
+
+
 async def test_source_has_the_patch_and_the_command(dashboard: Dashboard, pair: Pair) -> None:
     await dashboard.goto(f"/r/{pair[1].id}/source")
 

@@ -41,8 +41,10 @@ function Files({ run, first, shown }: Props & { first: Connection }) {
     const { data, error: failure } = await client.query(RunArtifactsDocument, { id: run.id, prefix: "", after });
     return { page: data?.run?.artifacts, error: failure };
   });
-  const tree = useMemo(() => treeOf(nodes), [nodes]);
-  const artifact = shown === null ? undefined : bestAt(nodes, shown);
+  const { found, isUnknown } = useFound(run, more === null ? null : shown, nodes);
+  const files = useMemo(() => [...nodes, ...found], [nodes, found]);
+  const tree = useMemo(() => treeOf(files), [files]);
+  const artifact = shown === null ? undefined : bestAt(files, shown);
   if (nodes.length === 0) {
     return <p className={styles.empty}>This run logged no files.</p>;
   }
@@ -57,12 +59,25 @@ function Files({ run, first, shown }: Props & { first: Connection }) {
         )}
         {error && <p role="alert">{said(error)}</p>}
       </nav>
-      {artifact ? <File key={artifact.id} run={run} artifact={artifact} /> : <Summary files={nodes} total={first.totalCount} missing={shown} />}
+      {artifact ? (
+        <File key={artifact.id} run={run} artifact={artifact} />
+      ) : (
+        <Summary files={nodes} total={first.totalCount} missing={isUnknown ? null : shown} />
+      )}
     </div>
   );
 }
 
 const OPEN_MOST = 200;
+const NONE: readonly Artifact[] = [];
+
+/** The files at a path that a link names and that are not listed yet. */
+function useFound(run: Run, path: string | null, listed: readonly Artifact[]): { found: readonly Artifact[]; isUnknown: boolean } {
+  const isListed = path === null || listed.some((file) => file.path === path);
+  const [{ data, error, fetching }] = useQuery({ query: RunArtifactsDocument, variables: { id: run.id, prefix: path ?? "" }, pause: isListed });
+  const found = useMemo(() => data?.run?.artifacts.nodes.filter((file) => file.path === path) ?? NONE, [data, path]);
+  return isListed ? { found: NONE, isUnknown: false } : { found, isUnknown: fetching || error !== undefined };
+}
 
 /** Of several uploads at a path the one that is there, else the newest. */
 function bestAt(files: readonly Artifact[], path: string): Artifact | undefined {
@@ -124,7 +139,8 @@ function Summary({ files, total, missing }: { files: readonly Artifact[]; total:
     <section className={styles.file} aria-label="All files">
       {missing !== null && <p role="alert">There is no file at {missing}.</p>}
       <p>
-        {counted(total, "file")}, {sizeText(bytes)} ready{failed.length > 0 && <span className={styles.FAILED}>, {failed.length} failed</span>}.
+        {counted(total, "file")}, {files.length < total && `of the first ${wholeNumber(files.length)} `}
+        {sizeText(bytes)} ready{failed.length > 0 && <span className={styles.FAILED}>, {failed.length} failed</span>}.
       </p>
       {failed.map(({ id, path, failure }) => (
         <p key={id}>

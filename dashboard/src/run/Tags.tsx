@@ -2,6 +2,7 @@ import { type FormEvent, useState } from "react";
 import { useMutation } from "urql";
 import { said } from "../api/client";
 import { type RunPageQuery, SetTagsDocument } from "../api/gql";
+import { wholeNumber } from "../charts/numbers";
 import styles from "./Tags.module.css";
 
 type Run = NonNullable<RunPageQuery["run"]>;
@@ -11,11 +12,14 @@ interface Props {
   mayEdit: boolean;
 }
 
+const FOLDED_MOST = 20;
+
 /** The tags of a run, to be set and removed by who may. */
 export function Tags({ run, mayEdit }: Props) {
   const [, setTags] = useMutation(SetTagsDocument);
   const [edited, setEdited] = useState<string | null>(null);
   const [failure, setFailure] = useState<string | null>(null);
+  const [isOpen, setOpen] = useState(run.tags.length <= FOLDED_MOST);
 
   async function change(key: string, value: string | null): Promise<void> {
     const { data, error } = await setTags({ runId: run.id, tags: [{ key, value }] });
@@ -29,7 +33,7 @@ export function Tags({ run, mayEdit }: Props) {
 
   return (
     <div className={styles.tags}>
-      {run.tags.map(({ key, value }) =>
+      {(isOpen ? run.tags : run.tags.slice(0, FOLDED_MOST)).map(({ key, value }) =>
         edited === key ? (
           <TagForm key={key} tag={key} value={value} onSave={change} onCancel={() => setEdited(null)} />
         ) : (
@@ -48,6 +52,11 @@ export function Tags({ run, mayEdit }: Props) {
             )}
           </span>
         ),
+      )}
+      {!isOpen && run.tags.length > FOLDED_MOST && (
+        <button type="button" className="plain" onClick={() => setOpen(true)}>
+          all {wholeNumber(run.tags.length)} tags
+        </button>
       )}
       {mayEdit &&
         (edited === "" ? (

@@ -31,7 +31,7 @@ export function Tools({ view, update, all, rows, keys, columns, varying, shown, 
     <div className={styles.tools}>
       <FilterBox value={view.q} onChange={(q) => update({ q }, { replace: view.q !== "" })} status={filterStatus(rows.total, all, view.q !== "")} />
       <div className={styles.bar}>
-        <Popover label={`Columns (${shown.length}${keys.total > 0 ? ` of ${keys.total}` : ""})`}>
+        <Popover label={`Columns (${shown.length}${keys.total > 0 ? ` of ${count(keys.total)}` : ""})`}>
           {() => (
             <>
               <KeyPicker keys={keys.keys} chosen={columns ?? []} onToggle={changes.toggle} withMetrics />
