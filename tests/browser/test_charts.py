@@ -589,6 +589,16 @@ async def test_query_of_one_chart_opens_in_graphiql(charts: Charts, trainings: T
     assert json.loads(carried["v"][0])["metrics"] == ["loss"]
 
 
+async def test_of_very_many_metrics_any_can_be_named(charts: Charts, trainings: Trainings) -> None:
+    for half in range(2):
+        await trainings.log(f"half-{half}", [{f"half-{half}/{number:04}": 1.0 for number in range(5_001)}])
+
+    await charts.open("m=half-1/5000")
+
+    await expect(charts.facts("half-1/5000")).to_contain_text("1 run")
+    await expect(charts.page.get_by_text("The first 10,000 metrics")).to_be_visible()
+
+
 async def test_more_running_runs_than_a_subscription_follows_are_live(charts: Charts, trainings: Trainings) -> None:
     oldest = await trainings.start("oldest")
     oldest.log({"loss": 4.0}, step=0)

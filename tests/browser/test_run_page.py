@@ -24,8 +24,8 @@ COMPLETE_UPLOADS = """
     mutation ($input: CompleteUploadsInput!) { completeUploads(input: $input) { __typename } }
 """
 FINISH = "mutation ($id: ID!) { finishRun(input: { runId: $id }) { __typename } }"
-LOG_POINT = """
-    mutation ($id: ID!, $point: PointInput!) { logMetrics(input: { runId: $id, points: [$point] }) { __typename } }
+LOG_POINTS = """
+    mutation ($id: ID!, $points: [PointInput!]!) { logMetrics(input: { runId: $id, points: $points }) { __typename } }
 """
 
 
@@ -175,6 +175,21 @@ async def test_a_link_to_a_file_finds_it_behind_the_first_page(dashboard: Dashbo
     await expect(dashboard.main()).to_contain_text("502 files, of the first 500 0 bytes ready")
 
 
+async def test_a_search_is_of_all_params_and_metrics(dashboard: Dashboard, owner: Client) -> None:
+    run_id = await owner.create_run(params=[{"key": f"p-{number:03}", "value": number} for number in range(1_100)])
+    points = [{"key": f"m-{number:04}", "value": number} for number in range(1_100)]
+    await owner.ask(LOG_POINTS, id=run_id, points=points)
+    params = dashboard.page.get_by_role("region", name="Params")
+    metrics = dashboard.page.get_by_role("region", name="Metrics", exact=True)
+    await dashboard.goto(f"/r/{run_id}")
+
+    await params.get_by_role("searchbox").fill("p-1099")
+    await metrics.get_by_role("searchbox").fill("m-1099")
+
+    await expect(params.get_by_role("row")).to_have_count(1)
+    await expect(metrics.get_by_role("row").filter(has_text="m-1099")).to_contain_text("1,099")
+
+
 async def test_of_many_tags_the_first_are_shown(dashboard: Dashboard, owner: Client) -> None:
     run_id = await owner.create_run(tags=[{"key": f"tag-{number:02}", "value": "x"} for number in range(30)])
     await dashboard.goto(f"/r/{run_id}")
@@ -252,12 +267,12 @@ async def test_viewer_sees_no_way_to_change_tags(
 async def test_a_running_run_grows_without_a_reload(dashboard: Dashboard, owner: Client) -> None:
     run_id = await owner.create_run()
     point: dict[str, Any] = {"key": "loss", "step": 1, "value": 0.5}
-    await owner.ask(LOG_POINT, id=run_id, point=point)
+    await owner.ask(LOG_POINTS, id=run_id, points=[point])
     await dashboard.goto(f"/r/{run_id}")
     metrics = dashboard.page.get_by_role("region", name="Metrics", exact=True)
     await expect(metrics.get_by_role("row").filter(has_text="loss")).to_contain_text("0.5")
 
-    await owner.ask(LOG_POINT, id=run_id, point=point | {"step": 2, "value": 0.25})
+    await owner.ask(LOG_POINTS, id=run_id, points=[point | {"step": 2, "value": 0.25}])
 
     await expect(metrics.get_by_role("row").filter(has_text="loss")).to_contain_text("0.25")
 

@@ -15,3 +15,7 @@ test("keys come in the order of the patterns, each once", () => {
 
   expect(chosenKeys(["val/*", "*loss", "none"], keys)).toEqual(["val/loss", "train/loss"]);
 });
+
+test("a name is a key also where not all keys are known", () => {
+  expect(chosenKeys(["zeta", "*acc"], ["acc"], false)).toEqual(["zeta", "acc"]);
+});

@@ -2,17 +2,22 @@ import { useEffect, useState } from "react";
 import { type Client, useClient } from "urql";
 import { MetricKeysDocument, type RunSelection } from "../api/gql";
 
-const PAGES_MAX = 10; // of 500
-
+const PAGES_MAX = 20; // of 500
 const LOOK_AGAIN_MS = 3000;
 
+interface MetricKeys {
+  keys: readonly string[];
+  /** Whether there are no others. */
+  areAll: boolean;
+}
+
 /**
- * The metrics that the runs have, in alphabetical order, at most 5,000. They are read again when `version` changes, and
- * while runs go on every few seconds, because no event tells of a new one.
+ * The metrics that the runs have, in alphabetical order, at most 10,000; null until they are known. They are read again
+ * when `version` changes, and while runs go on every few seconds, because no event tells of a new one.
  */
-export function useMetricKeys(select: RunSelection, version: unknown, isLive: boolean): readonly string[] | null {
+export function useMetricKeys(select: RunSelection, version: unknown, isLive: boolean): MetricKeys | null {
   const client = useClient();
-  const [keys, setKeys] = useState<readonly string[] | null>(null);
+  const [known, setKnown] = useState<MetricKeys | null>(null);
 
   useEffect(() => {
     let isOver = false;
@@ -22,7 +27,7 @@ export function useMetricKeys(select: RunSelection, version: unknown, isLive: bo
       if (isOver) {
         return;
       }
-      setKeys((before) => (before?.join("\0") === found.join("\0") ? before : found));
+      setKnown((before) => (before?.areAll === found.areAll && before.keys.join("\0") === found.keys.join("\0") ? before : found));
       if (isLive) {
         timer = setTimeout(() => void load(), LOOK_AGAIN_MS);
       }
@@ -34,20 +39,20 @@ export function useMetricKeys(select: RunSelection, version: unknown, isLive: bo
     };
   }, [client, select, version, isLive]);
 
-  return keys;
+  return known;
 }
 
-async function metricKeys(client: Client, select: RunSelection): Promise<string[]> {
-  const found: string[] = [];
+async function metricKeys(client: Client, select: RunSelection): Promise<MetricKeys> {
+  const keys: string[] = [];
   let after: string | null = null;
   for (let page = 0; page < PAGES_MAX; page += 1) {
     const variables: { select: RunSelection; after: string | null } = { select, after };
     const { data } = await client.query(MetricKeysDocument, variables, { requestPolicy: "network-only" });
-    found.push(...(data?.runKeys.nodes ?? []).map(({ key }) => key));
+    keys.push(...(data?.runKeys.nodes ?? []).map(({ key }) => key));
     after = data?.runKeys.pageInfo.endCursor ?? null;
     if (!data?.runKeys.pageInfo.hasNextPage) {
-      break;
+      return { keys, areAll: true };
     }
   }
-  return found;
+  return { keys, areAll: false };
 }

@@ -68,8 +68,8 @@ function ChartsOf({ experiment }: Props) {
   const drawn = selected ? some.found : all.found;
 
   const running = useMemo(() => drawn?.runs.filter(isRunning).map(({ id }) => id) ?? [], [drawn]);
-  const keys = useMetricKeys(select, drawn, running.length > 0);
-  const metrics = useMemo(() => (view.m.length === 0 ? (keys ?? []) : chosenKeys(view.m, keys ?? [])), [keys, view.m]);
+  const known = useMetricKeys(select, drawn, running.length > 0);
+  const metrics = useMemo(() => (known === null ? [] : view.m.length === 0 ? known.keys : chosenKeys(view.m, known.keys, known.areAll)), [known, view.m]);
   const shown = useMemo(() => metrics.filter((metric) => visible.has(metric)), [metrics, visible]);
   const asked = useFramesOf(select, view, drawn?.totalCount ?? null);
   const { frames, problem, reload } = useFrames(asked, shown);
@@ -113,7 +113,7 @@ function ChartsOf({ experiment }: Props) {
           <div className={styles["filter"]}>
             <FilterBox value={q} onChange={(where) => update({ q: where }, { replace: q !== "" })} status={counted(all.found?.totalCount ?? 0, "run")} />
           </div>
-          <Controls view={view} update={update} select={select} metrics={keys ?? []} />
+          <Controls view={view} update={update} select={select} metrics={known?.keys ?? NO_KEYS} />
         </div>
         <div className={styles["list"]}>
           <RunList
@@ -128,7 +128,8 @@ function ChartsOf({ experiment }: Props) {
           />
         </div>
         <div className={styles["cards"]} data-scroller>
-          <Advice problem={all.problem ?? some.problem ?? problem} drawn={drawn} keys={keys} metrics={metrics} />
+          <Advice problem={all.problem ?? some.problem ?? problem} drawn={drawn} known={known} metrics={metrics} />
+          {known?.areAll === false && <p className="muted">The first {wholeNumber(known.keys.length)} metrics; others are drawn when they are named.</p>}
           {metrics.map((metric) => (
             <div key={metric} data-key={metric} tabIndex={-1} ref={watch}>
               {visible.has(metric) && (
@@ -155,6 +156,7 @@ function ChartsOf({ experiment }: Props) {
 
 /** Always the same, for what is made of the runs. */
 const NO_RUNS: readonly ChartRun[] = [];
+const NO_KEYS: readonly string[] = [];
 const isRunning = ({ status }: ChartRun): boolean => status === "RUNNING";
 const ignore = (): void => undefined;
 
@@ -169,22 +171,22 @@ function noticeOf(found: ChartRuns | null, runningCount: number): string | null 
 interface AdviceProps {
   problem: string | null;
   drawn: ChartRuns | null;
-  keys: readonly string[] | null;
+  known: ReturnType<typeof useMetricKeys>;
   metrics: readonly string[];
 }
 
 /** Why there is nothing to see, if there is nothing. */
-function Advice({ problem, drawn, keys, metrics }: AdviceProps) {
+function Advice({ problem, drawn, known, metrics }: AdviceProps) {
   if (problem) {
     return <Problem title="The charts cannot be drawn" advice={problem} />;
   }
-  if (drawn === null || keys === null || metrics.length > 0) {
+  if (drawn === null || known === null || metrics.length > 0) {
     return null;
   }
   if (drawn.totalCount === 0) {
     return <p className="muted">No run satisfies the filter.</p>;
   }
-  return <p className="muted">{keys.length > 0 ? "These runs have no metric of such a name." : "These runs have logged no metrics yet."}</p>;
+  return <p className="muted">{known.keys.length > 0 ? "These runs have no metric of such a name." : "These runs have logged no metrics yet."}</p>;
 }
 
 /** What frames to ask for; null while it is not known how many runs there are. */

@@ -32,7 +32,7 @@ export function MetricTable({ run, most }: Props) {
   const { nodes, more, error } = usePages(run.metrics, async (client, after) => {
     const { data, error: failure } = await client.query(RunMetricsDocument, { id: run.id, after });
     return { page: data?.run?.metrics, error: failure };
-  });
+  }, search !== "");
   const found = nodes.filter(({ key }) => key.toLowerCase().includes(search.toLowerCase()));
   const shown = found.slice(0, room);
   const sparks = useSparks(run, shown);
@@ -70,7 +70,7 @@ export function MetricTable({ run, most }: Props) {
           </table>
         </div>
       )}
-      {nodes.length > 0 && found.length === 0 && <p className="muted">None is called so.</p>}
+      {nodes.length > 0 && found.length === 0 && !more && <p className="muted">None is called so.</p>}
       {showMore && (
         <button type="button" onClick={showMore}>
           Show more

@@ -14,7 +14,7 @@ export function ParamList({ run }: { run: Run }) {
   const { nodes, more, error } = usePages(run.params, async (client, after) => {
     const { data, error: failure } = await client.query(RunParamsDocument, { id: run.id, after });
     return { page: data?.run?.params, error: failure };
-  });
+  }, search !== "");
   const wanted = search.toLowerCase();
   const shown = nodes
     .map(({ key, value, type }) => ({ key, text: paramText(value, type), type }))
@@ -39,7 +39,7 @@ export function ParamList({ run }: { run: Run }) {
           ))}
         </tbody>
       </table>
-      {nodes.length > 0 && shown.length === 0 && <p className="muted">None is called so.</p>}
+      {nodes.length > 0 && shown.length === 0 && !more && <p className="muted">None is called so.</p>}
       {more && (
         <button type="button" onClick={more}>
           Show more

@@ -16,8 +16,11 @@ export interface Pages<T> {
 
 type Load<T> = (client: Client, after: string) => Promise<{ page: Page<T> | undefined; error: CombinedError | undefined }>;
 
-/** The nodes of a first page and of those that were asked for behind it; begins anew with another first page. */
-export function usePages<T>(first: Page<T>, load: Load<T>): Pages<T> {
+/**
+ * The nodes of a first page and of those that were asked for behind it; begins anew with another first page. With
+ * `wantsAll`, as for a search, all pages are asked for, one after the other.
+ */
+export function usePages<T>(first: Page<T>, load: Load<T>, wantsAll = false): Pages<T> {
   const client = useClient();
   const [later, setLater] = useState<readonly Page<T>[]>([]);
   const [error, setError] = useState<CombinedError>();
@@ -28,10 +31,15 @@ export function usePages<T>(first: Page<T>, load: Load<T>): Pages<T> {
     const { page, error: failure } = await load(client, after);
     setError(failure);
     if (page) {
-      setLater((pages) => [...pages, page]);
+      setLater((pages) => ((pages.at(-1) ?? first).pageInfo.endCursor === after ? [...pages, page] : pages)); // once, also when asked twice
     }
   }
   const { hasNextPage, endCursor } = pageInfo;
+  useEffect(() => {
+    if (wantsAll && hasNextPage && endCursor !== null) {
+      void getMore(endCursor);
+    }
+  }, [wantsAll, hasNextPage, endCursor]);
   return {
     nodes: [first, ...later].flatMap(({ nodes }) => nodes),
     more: hasNextPage && endCursor !== null ? () => void getMore(endCursor) : null,
