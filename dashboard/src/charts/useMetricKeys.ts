@@ -9,11 +9,13 @@ interface MetricKeys {
   keys: readonly string[];
   /** Whether there are no others. */
   areAll: boolean;
+  /** Whether others are on their way. */
+  isReading: boolean;
 }
 
 /**
- * The metrics that the runs have, in alphabetical order, at most 10,000; null until they are known. They are read again
- * when `version` changes, and while runs go on every few seconds, because no event tells of a new one.
+ * The metrics that the runs have, in alphabetical order, at most 10,000, the first 500 as soon as they are known; null until
+ * then. They are read again when `version` changes, and while runs go on every few seconds, because no event tells of a new one.
  */
 export function useMetricKeys(select: RunSelection, version: unknown, isLive: boolean): MetricKeys | null {
   const client = useClient();
@@ -23,11 +25,11 @@ export function useMetricKeys(select: RunSelection, version: unknown, isLive: bo
     let isOver = false;
     let timer: ReturnType<typeof setTimeout>;
     async function load(): Promise<void> {
-      const found = await metricKeys(client, select);
+      const found = await metricKeys(client, select, (first) => isOver || setKnown((before) => before ?? first));
       if (isOver) {
         return;
       }
-      setKnown((before) => (before?.areAll === found.areAll && before.keys.join("\0") === found.keys.join("\0") ? before : found));
+      setKnown((before) => (before?.areAll === found.areAll && !before.isReading && before.keys.join("\0") === found.keys.join("\0") ? before : found));
       if (isLive) {
         timer = setTimeout(() => void load(), LOOK_AGAIN_MS);
       }
@@ -42,7 +44,7 @@ export function useMetricKeys(select: RunSelection, version: unknown, isLive: bo
   return known;
 }
 
-async function metricKeys(client: Client, select: RunSelection): Promise<MetricKeys> {
+async function metricKeys(client: Client, select: RunSelection, onFirst: (first: MetricKeys) => void): Promise<MetricKeys> {
   const keys: string[] = [];
   let after: string | null = null;
   for (let page = 0; page < PAGES_MAX; page += 1) {
@@ -51,8 +53,11 @@ async function metricKeys(client: Client, select: RunSelection): Promise<MetricK
     keys.push(...(data?.runKeys.nodes ?? []).map(({ key }) => key));
     after = data?.runKeys.pageInfo.endCursor ?? null;
     if (!data?.runKeys.pageInfo.hasNextPage) {
-      return { keys, areAll: true };
+      return { keys, areAll: true, isReading: false };
+    }
+    if (page === 0) {
+      onFirst({ keys: [...keys], areAll: false, isReading: true });
     }
   }
-  return { keys, areAll: false };
+  return { keys, areAll: false, isReading: false };
 }

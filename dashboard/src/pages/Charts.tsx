@@ -129,7 +129,7 @@ function ChartsOf({ experiment }: Props) {
         </div>
         <div className={styles["cards"]} data-scroller>
           <Advice problem={all.problem ?? some.problem ?? problem} drawn={drawn} known={known} metrics={metrics} />
-          {known?.areAll === false && <p className="muted">The first {wholeNumber(known.keys.length)} metrics; others are drawn when they are named.</p>}
+          {known && !known.areAll && !known.isReading && <p className="muted">The first {wholeNumber(known.keys.length)} metrics; others are drawn when they are named.</p>}
           {metrics.map((metric) => (
             <div key={metric} data-key={metric} tabIndex={-1} ref={watch}>
               {visible.has(metric) && (
@@ -180,7 +180,7 @@ function Advice({ problem, drawn, known, metrics }: AdviceProps) {
   if (problem) {
     return <Problem title="The charts cannot be drawn" advice={problem} />;
   }
-  if (drawn === null || known === null || metrics.length > 0) {
+  if (drawn === null || known === null || known.isReading || metrics.length > 0) {
     return null;
   }
   if (drawn.totalCount === 0) {
