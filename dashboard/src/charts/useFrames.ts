@@ -36,8 +36,8 @@ const NOTHING: Held = { subject: "", frames: new Map(), whole: { request: "", fr
 
 /**
  * The frames of these metrics: one request for all that are not there, or one after the other where they are too many
- * for one. While another range or selection is on its way
- * the frames before it stay, or those of the whole come back; `of` null waits. `reload` reads them all again.
+ * for one. While another range or selection is on its way the frames before it stay, or those of the whole come back;
+ * `of` null waits. `reload` reads them all again.
  */
 export function useFrames(of: FramesOf | null, metrics: readonly string[]) {
   const client = useClient();

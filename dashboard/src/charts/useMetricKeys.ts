@@ -14,8 +14,8 @@ interface MetricKeys {
 }
 
 /**
- * The metrics that the runs have, in alphabetical order, at most 10,000, the first 500 as soon as they are known; null until
- * then. They are read again when `version` changes, and while runs go on every few seconds, because no event tells of a new one.
+ * The metrics that the runs have, in alphabetical order, at most 10,000; null until the first 500 are known. They are read
+ * again when `version` changes, and while runs go on every few seconds, because no event tells of a new one.
  */
 export function useMetricKeys(select: RunSelection, version: unknown, isLive: boolean): MetricKeys | null {
   const client = useClient();
