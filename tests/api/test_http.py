@@ -124,6 +124,19 @@ async def test_gzip_is_taken_and_bounded(server: Server) -> None:
     assert (unknown.status_code, code(unknown)) == (415, "BAD_REQUEST")
 
 
+async def test_a_whole_schema_is_packed_for_who_takes_that(server: Server) -> None:
+    asked = json.dumps({"query": "{ __schema { types { name description fields { name description } } } }"}).encode()
+    packed = await post(server, asked, accept_encoding="deflate, gzip;q=0.5")
+    plain = [await post(server, asked, accept_encoding=accepted) for accepted in ("identity", "br, gzip; q=0")]
+
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["vary"] == "accept-encoding"
+    for answer in plain:
+        assert "content-encoding" not in answer.headers
+        assert answer.json()["data"] == packed.json()["data"]
+        assert int(packed.headers["content-length"]) < int(answer.headers["content-length"]) / 4
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "TRACE", "BREW"])
 async def test_other_methods_are_refused(server: Server, method: str) -> None:
     async with httpx.AsyncClient(timeout=10, verify=False) as http:

@@ -14,6 +14,8 @@ LOG_ONE_POINT = """
       logMetrics(input: { runId: $id, points: [$point] }) { __typename }
     }
 """
+FIRST_VISIT_BYTES_MAX = 1_800_000  # the editor is large, and is kept by the browser
+RECEIVED = "() => performance.getEntriesByType('resource').reduce((sum, each) => sum + each.transferSize, 0)"
 NO_SUCH_TOKEN = f"rs_{'0' * 16}_{'x' * 43}"
 
 
@@ -24,6 +26,17 @@ async def test_printed_link_leads_to_an_answer(explorer: Explorer, server: Serve
     answer = await explorer.run()
 
     assert "OWNER" in {membership["role"] for membership in answer["data"]["viewer"]["memberships"]}
+
+
+async def test_the_first_visit_stays_within_its_budget(explorer: Explorer, server: Server) -> None:
+    await explorer.open(server.token)
+    await explorer.choose("Server and you")
+    await explorer.run()
+    await explorer.page.wait_for_load_state("networkidle")
+
+    received = await explorer.page.evaluate(RECEIVED)
+
+    assert 500_000 < received <= FIRST_VISIT_BYTES_MAX
 
 
 async def test_token_leaves_the_address_bar_and_ends_with_the_tab(explorer: Explorer, server: Server) -> None:
