@@ -28,9 +28,10 @@ TABLES: Final = """
         run_id uuid, key text collate "C", first double precision, last double precision, min double precision,
         max double precision, primary key (run_id, key)
     );
-    create index metric_by_last on metric (key, last, run_id);
-    create index metric_by_min on metric (key, min, run_id);
-    create index metric_by_max on metric (key, max, run_id);
+    create index metric_of_one_number on metric (key, last, run_id) where min = last and max = last;
+    create index metric_by_last on metric (key, last, run_id) where min <> last or max <> last;
+    create index metric_by_min on metric (key, min, run_id) where min <> last or max <> last;
+    create index metric_by_max on metric (key, max, run_id) where min <> last or max <> last;
 """
 
 BEGIN: Final = """

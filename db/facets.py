@@ -167,6 +167,13 @@ METRICS = """
                 (
                     select key collate "C" as key from metric
                     where project_id = project.id and key collate "C" >= known.start
+                        and (min <> last or max <> last or min is null)
+                    order by key collate "C" limit 1
+                )
+                union all
+                (
+                    select key collate "C" as key from metric
+                    where project_id = project.id and key collate "C" >= known.start and min = last and max = last
                     order by key collate "C" limit 1
                 )
             ) as first

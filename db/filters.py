@@ -87,7 +87,16 @@ STATS: Final[dict[Stat, str]] = {
     Stat.BEST: "(select case metric_goal.goal when 'MINIMIZE' then metric.min when 'MAXIMIZE' then metric.max end "
     "from metric_goal where metric_goal.project_id = metric.project_id and metric_goal.key = metric.key)",
 }
-WALKED_STATS: Final = {Stat.LAST, Stat.MIN, Stat.MAX}  # those with an index
+# Each of these has an index of its own; where they are the same number, one index has it for all.
+OF_ONE_NUMBER: Final = (
+    "(select run_id, project_id, key, last, last as min, last as max from metric where min = last and max = last)"
+)
+OTHERS: Final = "metric.min <> metric.last or metric.max <> metric.last"
+WALKED_STATS: Final[dict[Stat, str]] = {
+    Stat.LAST: f"({OTHERS} or metric.min is null)",
+    Stat.MIN: f"({OTHERS})",
+    Stat.MAX: f"({OTHERS})",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,8 +392,7 @@ def _runs_of(condition: Condition, sql: Statement) -> str | None:
         case Exists(Field(Area.TAG, key)):
             return " union all ".join(_all_texts(TAG_TEXTS, key, sql))
         case Exists(Field(Area.METRIC, key, stat)) if stat in WALKED_STATS:
-            keyed = _keyed("metric", key, sql)
-            return f"select metric.run_id from metric where {keyed} and {STATS[stat]} is not null"
+            return _of_metrics(key, stat, f"{STATS[stat]} is not null", sql)
     return None
 
 
@@ -405,8 +413,7 @@ def _of_values(asked: Field, operator: Operator, values: Sequence[Literal], sql:
             texts = [value for value in values if isinstance(value, str)]
             return _of_texts(TAG_TEXTS, asked.key, operator, texts, sql) if len(texts) == len(values) else None
         case Area.METRIC if asked.stat in WALKED_STATS:
-            keyed = _keyed("metric", asked.key, sql)
-            return f"select metric.run_id from metric where {keyed} and {test(Kind.NUMBER, STATS[asked.stat])}"
+            return _of_metrics(asked.key, asked.stat, test(Kind.NUMBER, STATS[asked.stat]), sql)
         case Area.DATASET if operator is Operator.EQ:
             return (
                 "select run_input.run_id from dataset join run_input on run_input.dataset_id = dataset.id "
@@ -431,6 +438,12 @@ TAG_TEXTS: Final = _Texts("tag", "tag.value", "")
 def _keyed(table: str, key: str, sql: Statement) -> str:
     """The rows of a key in the projects, as the indexes by value have them."""
     return f'{table}.project_id = {sql.projects()} and {table}.key collate "C" = {sql.bind(key, "text")}'
+
+
+def _of_metrics(key: str, stat: Stat, test: str, sql: Statement) -> str:
+    keyed = _keyed("metric", key, sql)
+    others = f"select metric.run_id from metric where {keyed} and {WALKED_STATS[stat]} and {test}"
+    return f"{others} union all select metric.run_id from {OF_ONE_NUMBER} as metric where {keyed} and {test}"
 
 
 def _of_params(key: str, operator: Operator, values: Sequence[Literal], sql: Statement) -> str | None:
@@ -942,8 +955,8 @@ def _segments(asked: Field) -> list[_Segment]:
             return [_Segment(_runs_in, "run.id", "run.created_at")]
         case Area.METRIC:
             column = STATS[asked.stat]
-            numbers = _rows_of("metric", asked.key, f"{column} is not null")
-            nans = _rows_of("metric", asked.key, f"{column} = 'NaN'")
+            numbers = _rows_of_metrics(asked.key, asked.stat)
+            nans = _rows_of("metric", asked.key, f"{WALKED_STATS[asked.stat]} and {column} = 'NaN'")
             return [
                 _Segment(numbers, "metric.run_id", column, (f"{NUMBER}",), is_below_nan=True),
                 _Segment(nans, "metric.run_id", None, (f"{NAN}", "0")),
@@ -968,10 +981,19 @@ def _runs_in(sql: Statement, project: str) -> list[str]:
     return [f"run where run.project_id = {project}"]
 
 
-def _rows_of(table: str, key: str, which: str) -> Rows:
+def _rows_of(table: str, key: str, which: str, relation: str = "") -> Rows:
     def rows(sql: Statement, project: str) -> list[str]:
         keyed = f'{table}.project_id = {project} and {table}.key collate "C" = {sql.bind(key, "text")}'
-        return [f"{table} where {keyed} and {which}"]
+        return [f"{relation or table} where {keyed} and {which}"]
+
+    return rows
+
+
+def _rows_of_metrics(key: str, stat: Stat) -> Rows:
+    def rows(sql: Statement, project: str) -> list[str]:
+        others = _rows_of("metric", key, WALKED_STATS[stat])
+        of_one_number = _rows_of("metric", key, f"{STATS[stat]} is not null", f"{OF_ONE_NUMBER} as metric")
+        return [*others(sql, project), *of_one_number(sql, project)]
 
     return rows
 

@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
+import numpy as np
 import pytest
 
 from benchmarks import store, trainings
+from benchmarks.trainings import Training
 from db import filter_texts, filters, finding, runs, standings
 from db.access import Role, Scope
 from db.conditions import NEWEST_FIRST, All, Area, Condition, Field, Not, Order, Stat
@@ -47,6 +49,9 @@ KEYS = """
 """
 LOG = """
     mutation ($input: LogMetricsInput!) { logMetrics(input: $input) { __typename } }
+"""
+FINISH = """
+    mutation ($input: FinishRunInput!) { finishRun(input: $input) { __typename } }
 """
 LAST_OF: dict[str, Any] = {"area": "METRIC", "key": "m", "stat": "LAST"}
 
@@ -97,6 +102,7 @@ async def test_every_plan_finds_the_same(admin: Client, pool: Pool) -> None:
     url = admin.server.settings.database_url
     assert url is not None
     made = [trainings.training(admin.project, number) for number in range(RUNS)]
+    made = [one if one.number % 3 else of_one_number(one) for one in made]
     await store.fill_with(url, admin.project, made)
     known: dict[UUID, NaiveRun] = {}
     for one in made:
@@ -151,6 +157,11 @@ async def test_every_plan_finds_the_same(admin: Client, pool: Pool) -> None:
     for field in fields:  # nearly all, to the end of each order
         await check(Not(randomly.condition(depth=0)), [Order(field, chance.random() < 0.5)])
     assert differences == []
+
+
+def of_one_number(one: Training) -> Training:
+    """The same, when its metrics never change: their least, greatest and last values are in one index."""
+    return replace(one, values=np.repeat(one.values[:, -1:], one.values.shape[1], axis=1))
 
 
 BY_ACC: Sequence[Order] = (Order(Field(Area.METRIC, "val_acc"), is_descending=True),)
@@ -262,6 +273,25 @@ async def test_nobody_finds_what_others_logged(people: People, client: Client, s
     ]  # fmt: skip
 
 
+async def test_metrics_are_among_the_facets_when_they_are_compacted(client: Client, pool: Pool) -> None:
+    """Those of one number, of several, and of one that is not finite."""
+    run_id = await client.create_run()
+    for step, values in enumerate(
+        ({"once": 1.0, "curve": 1.0, "same": 2.0, "broken": "NaN"}, {"curve": 2.0, "same": 2.0})
+    ):
+        points = [{"key": key, "step": step, "value": value} for key, value in values.items()]
+        await client.ask(LOG, input={"runId": run_id, "points": points})
+    await client.ask(FINISH, input={"runId": run_id})
+    async with asyncio.timeout(30):
+        while await pool.fetchval("select exists (select from block where run_id = $1)", UUID(run_id)):
+            await asyncio.sleep(0.05)
+    found = (await client.ask(KEYS, kinds=["METRIC"]))["runKeys"]
+    assert [node["key"] for node in found["nodes"]] == ["broken", "curve", "once", "same"]
+    first = (await client.ask(KEYS, kinds=["METRIC"], first=3))["runKeys"]
+    rest = (await client.ask(KEYS, kinds=["METRIC"], after=first["pageInfo"]["endCursor"]))["runKeys"]
+    assert [node["key"] for node in rest["nodes"]] == ["same"]
+
+
 async def test_facets_tell_types_and_differences(client: Client) -> None:
     one = await client.create_run(
         params=[{"key": "lr", "value": 0.1}, {"key": "kind", "value": "a"}, {"key": "same", "value": 1}]
@@ -334,8 +364,7 @@ async def test_compaction_and_the_blocks_before_it_say_the_same(client: Client, 
     asked = {"where": "metrics.m = 1 AND first(metrics.m) = 3 AND max(metrics.m) = 3 AND count(metrics.m) = 3"}
 
     assert (await page(client, select=asked))["ids"] == [run_id]
-    finish = "mutation ($input: FinishRunInput!) { finishRun(input: $input) { __typename } }"
-    await client.ask(finish, input={"runId": run_id})
+    await client.ask(FINISH, input={"runId": run_id})
     async with asyncio.timeout(30):
         while await pool.fetchval("select exists (select from block where run_id = $1)", UUID(run_id)):
             assert (await page(client, select=asked))["ids"] == [run_id]
