@@ -30,6 +30,7 @@ ROUND_POINTS_MAX: Final = 1 << 20
 REWRITTEN_POINTS_MAX: Final = 1 << 21
 LIVE_BLOCKS_MAX: Final = 32  # a run with more blocks than this is compacted before it ends
 BACKLOG_BLOCKS: Final = 1000  # and again at once with more than this
+QUIET_S: Final = 60  # without a new block: lists sum up what is not compacted, and a lost run may never end
 
 Key = tuple[UUID, int, UUID]
 
@@ -69,17 +70,18 @@ DUE = """
     select logged.run_id
     from logged
     cross join lateral (
-        select count(*) as blocks, bool_or(attempt.finished_at is not null) as is_ended
-        from (select attempt from block where block.run_id = logged.run_id limit $1 + 1) as first
+        select count(*) as blocks, bool_or(attempt.finished_at is not null) as is_ended,
+            max(received_ms) < (extract(epoch from now()) - $2) * 1000 as is_quiet
+        from (select attempt, received_ms from block where block.run_id = logged.run_id limit $1 + 1) as first
         join attempt on attempt.run_id = logged.run_id and attempt.number = first.attempt
     ) as counted
-    where counted.blocks > $1 or counted.is_ended
+    where counted.blocks > $1 or counted.is_ended or counted.is_quiet
 """
 
 
-async def due(conn: Conn, *, more_than: int = LIVE_BLOCKS_MAX) -> list[UUID]:
-    """Runs with blocks to compact: more than so many, or of an attempt that has ended."""
-    return [row["run_id"] for row in await conn.fetch(DUE, more_than)]
+async def due(conn: Conn, *, more_than: int = LIVE_BLOCKS_MAX, quiet_s: float = QUIET_S) -> list[UUID]:
+    """Runs with blocks to compact: more than so many, or of an attempt that has ended, or none new for so long."""
+    return [row["run_id"] for row in await conn.fetch(DUE, more_than, quiet_s)]
 
 
 # Plans for few rows of large tables, whatever the tables look like: these fill and empty faster than statistics follow.

@@ -17,7 +17,7 @@ from db.access import Scope
 from db.pool import Connection
 from db.tallies import Place
 
-LIVE_MAX: Final = 1_000  # runs that are summed up for one question; what others logged in the last seconds is left out
+LIVE_MAX: Final = 1_000  # runs that are summed up for one question; what others logged within a minute is left out
 
 Standing = tuple[UUID, str, UUID, int, float, float, float | None, float | None]  # the columns of `PUT`
 

@@ -42,6 +42,19 @@ async def test_only_long_or_ended_runs_are_due(lab: Lab) -> None:
     assert not {short, long, ended} & set(await chunks.due(lab.pool))
 
 
+async def test_a_run_that_is_quiet_is_due_although_it_may_go_on(lab: Lab) -> None:
+    """A lost run never ends, and lists sum up what is not compacted."""
+    run_id, writer_id = await lab.run(), uuid4()
+    await lab.send(run_id, writer_id, block(0))
+    assert run_id not in await chunks.due(lab.pool)
+    await asyncio.sleep(0.05)
+    assert run_id in await chunks.due(lab.pool, quiet_s=0.01)
+    await lab.compact(run_id)
+    assert run_id not in await chunks.due(lab.pool, quiet_s=0)
+    await lab.send(run_id, writer_id, block(1))
+    assert await lab.points(run_id) == points_of(block(0), block(1))
+
+
 async def test_small_chunks_are_taken_in_by_larger_ones(lab: Lab) -> None:
     run_id, writer_id = await lab.run(), uuid4()
     seen = []
