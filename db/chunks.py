@@ -18,7 +18,7 @@ import numpy as np
 from db import packing, standings, summaries, tallies
 from db.blocks import content_sha256
 from db.packing import Ints, Matrix
-from db.pool import Conn, Connection, Pool
+from db.pool import Conn, Connection, Pool, find_few_rows
 from db.summaries import Owner
 from db.tallies import Tallies
 
@@ -84,12 +84,6 @@ async def due(conn: Conn, *, more_than: int = LIVE_BLOCKS_MAX, quiet_s: float = 
     return [row["run_id"] for row in await conn.fetch(DUE, more_than, quiet_s)]
 
 
-# Plans for few rows of large tables, whatever the tables look like: these fill and empty faster than statistics follow.
-PLAN = """
-    select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
-        set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
-"""
-
 LOCK = """
     select run_id
     from unnest($1::uuid[]) as given (run_id)
@@ -103,7 +97,7 @@ async def compact(pool: Pool, run_ids: Sequence[UUID]) -> int:
     One transaction for at most `RUNS_AT_ONCE` runs; those that another process compacts now are left to it.
     """
     async with pool.acquire() as conn, conn.transaction():
-        await conn.execute(PLAN)
+        await find_few_rows(conn)
         locked = [row["run_id"] for row in await conn.fetch(LOCK, run_ids)]
         streams = await _streams(conn, locked) if locked else []
         if not streams:

@@ -13,7 +13,7 @@ import orjson
 from db import texts
 from db.access import Scope
 from db.errors import Invalid, ParamConflict
-from db.pool import Conn, Connection
+from db.pool import Conn, Connection, find_few_rows
 
 
 class ParamType(StrEnum):
@@ -206,6 +206,7 @@ async def log(conn: Connection, run_id: UUID, attempt: int, params: Sequence[Par
     The same value again is a no-op, also after the run has ended.
     Raises `ParamConflict`, `RunSealed`, `Invalid` for too many.
     """
+    await find_few_rows(conn)
     new = await _missing(conn, run_id, params)
     if not new:
         return 0

@@ -77,6 +77,18 @@ FEW_ROWS_PLANS: Final[Mapping[str, str]] = {
 }
 
 
+# The same for the statements of one transaction; the tables of points fill and empty faster than statistics follow.
+FIND_FEW_ROWS = """
+    select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+        set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
+"""
+
+
+async def find_few_rows(conn: Connection) -> None:
+    """Until the transaction ends, plan for few rows of large tables, whatever the tables look like now: plans stay."""
+    await conn.execute(FIND_FEW_ROWS)
+
+
 async def _prepare(conn: Any) -> None:
     """JSON columns travel as text; who needs the object parses it."""
     await conn.set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=str)

@@ -9,7 +9,7 @@ from uuid import UUID
 from db import texts
 from db.access import Scope
 from db.errors import Invalid
-from db.pool import Conn, Connection
+from db.pool import Conn, Connection, find_few_rows
 
 PER_RUN_MAX: Final = 1_000
 
@@ -69,6 +69,7 @@ async def set(conn: Connection, account_id: UUID, run_id: UUID, tags: dict[str, 
     """Set or remove, all or none, in the caller's transaction. Raises `Invalid` for too many."""
     if not tags:
         return
+    await find_few_rows(conn)
     await conn.execute(SET, run_id, list(tags), list(tags.values()), account_id)
     total = int(await conn.fetchval(TOTAL, run_id))
     if total > PER_RUN_MAX:
