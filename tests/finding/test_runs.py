@@ -276,9 +276,11 @@ async def test_nobody_finds_what_others_logged(people: People, client: Client, s
 async def test_metrics_are_among_the_facets_when_they_are_compacted(client: Client, pool: Pool) -> None:
     """Those of one number, of several, and of one that is not finite."""
     run_id = await client.create_run()
-    for step, values in enumerate(
-        ({"once": 1.0, "curve": 1.0, "same": 2.0, "broken": "NaN"}, {"curve": 2.0, "same": 2.0})
-    ):
+    logged: list[dict[str, Any]] = [
+        {"once": 1.0, "curve": 1.0, "same": 2.0, "broken": "NaN"},
+        {"curve": 2.0, "same": 2.0},
+    ]
+    for step, values in enumerate(logged):
         points = [{"key": key, "step": step, "value": value} for key, value in values.items()]
         await client.ask(LOG, input={"runId": run_id, "points": points})
     await client.ask(FINISH, input={"runId": run_id})
