@@ -29,7 +29,7 @@ TABLES: Final = """
         max double precision, primary key (run_id, key)
     );
     create index metric_of_one_number on metric (key, last, run_id) where min = last and max = last;
-    create index metric_by_last on metric (key, last, run_id) where min <> last or max <> last;
+    create index metric_by_last on metric (key, last, run_id) where min <> last or max <> last or min is null;
     create index metric_by_min on metric (key, min, run_id) where min <> last or max <> last;
     create index metric_by_max on metric (key, max, run_id) where min <> last or max <> last;
 """

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -217,7 +218,7 @@ async def _creating(bench: Bench, section: Section, statements: Statements) -> N
         made = {new_run(): _new(number) for number in range(first, first + runs)}
         async with statements.of(runs) as begun:
             for run_id, one in made.items():
-                over_http += await timed(1, lambda run_id=run_id, one=one: begin(run_id, one), warm=False)  # type: ignore[misc]  # of defaults
+                over_http += await timed(1, partial(begin, run_id, one), warm=False)
         async with statements.of(runs) as ended:
             await bench.settle(list(made))
         async with statements.of(runs) as alone:

@@ -87,7 +87,8 @@ STATS: Final[dict[Stat, str]] = {
     Stat.BEST: "(select case metric_goal.goal when 'MINIMIZE' then metric.min when 'MAXIMIZE' then metric.max end "
     "from metric_goal where metric_goal.project_id = metric.project_id and metric_goal.key = metric.key)",
 }
-# Each of these has an index of its own; where they are the same number, one index has it for all.
+# The numbers with an index, and which rows are in it: all but those whose three are the same, which one index has for
+# all. Each is said in the words of its index, or Postgres would not take it.
 OF_ONE_NUMBER: Final = (
     "(select run_id, project_id, key, last, last as min, last as max from metric where min = last and max = last)"
 )
