@@ -20,6 +20,8 @@ from typing import Any, Self
 
 from graphql import GraphQLSchema, build_schema, graphql_sync
 
+from deploy.local.home import free_port
+
 TOKEN = "rs_test_secret"
 SCHEMA = Path(__file__).parents[2] / "schema.graphql"
 
@@ -96,7 +98,7 @@ class StandIn:
         self._thread = threading.Thread(target=self._loop.run_forever, name="stand-in", daemon=True)
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
-        self.port = 0
+        self.port = free_port("127.0.0.1")  # none that an outgoing connection takes between `stop` and `start`
 
     @property
     def url(self) -> str:
@@ -135,7 +137,6 @@ class StandIn:
 
     async def _start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:
         if self._server is not None:
