@@ -231,6 +231,7 @@ class Delivery:
             self.problems.append(str(failure))
         else:
             outbox.upload_ended(upload_id)
+            self._senders[outbox.name].wake_soon()
         self._note_progress()
         if self._is_hurried:  # the end of the run may have waited for this
             self.hurry()

@@ -52,6 +52,7 @@ class Outbox:
         self.ending: Ending | None = None
         self.records: list[Record] = []
         self.uploads: dict[str, dict[str, Any]] = {}  # by id, those that have not ended
+        self._over: list[str] = []  # uploads that have, while `state` may still name them
         self.stored = dict(NOTHING)
         self.refused = dict(NOTHING)
         self.reasons: list[str] = []
@@ -127,7 +128,7 @@ class Outbox:
                 break
         self.records = gathering.records()
         self._number()
-        if self._position != before:
+        if self._position != before or self._over:
             self.save()
 
     @property
@@ -248,10 +249,9 @@ class Outbox:
         self.save()
 
     def upload_ended(self, upload_id: str) -> None:
-        """The files are stored, or will never be: our copies of them can go."""
+        """The files are stored, or will never be: our copies of them go as soon as `state` does not name them."""
         self.uploads.pop(upload_id, None)
-        copies = self.folder if self._spool is None else self._spool.copies
-        shutil.rmtree(copies / upload_id, ignore_errors=True)
+        self._over.append(upload_id)
 
     def remaining(self) -> Counter[str]:
         """How many points, params, tags, inputs and files are not sent yet; reads all that is left."""
@@ -271,17 +271,23 @@ class Outbox:
         """
         if self._spool is not None:
             self._spool.sync()
-        if not self.is_on_disk:
-            self._reader.trim(self._position.segment)
-            return
-        fresh = self.folder / "state.new"
-        with fresh.open("wb") as file:
-            file.write(_framed(json.dumps(self._to_json(), separators=(",", ":")).encode()))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(self.folder / "state")
-        self._signature = self._stat()
+        over = list(self._over)
+        if self.is_on_disk:
+            fresh = self.folder / "state.new"
+            with fresh.open("wb") as file:
+                file.write(_framed(json.dumps(self._to_json(), separators=(",", ":")).encode()))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.rename(self.folder / "state")
+            self._signature = self._stat()
         self._reader.trim(self._position.segment)
+        self._drop_copies(over)
+
+    def _drop_copies(self, over: Sequence[str]) -> None:
+        copies = self.folder if self._spool is None else self._spool.copies
+        for upload_id in over:
+            shutil.rmtree(copies / upload_id, ignore_errors=True)
+            self._over.remove(upload_id)
 
     def _stat(self) -> tuple[int, int] | None:
         with suppress(OSError):

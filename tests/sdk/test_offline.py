@@ -191,6 +191,19 @@ def test_what_was_under_way_when_the_process_died_is_stored_once(standin: StandI
     assert standin.only_run.status == "RUNNING"
 
 
+def test_a_file_that_arrived_before_the_process_died_is_not_missed(
+    standin: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model.bin"
+    model.write_bytes(b"weights")
+    crashed(f"run.log_artifact({str(model)!r}).wait(20)")
+
+    assert main(["sync"]) == 0
+
+    assert "not stored" not in capsys.readouterr().out
+    assert standin.only_run.artifacts["model.bin"]["state"] == "READY"
+
+
 def test_a_crashed_run_is_offered_at_the_next_start_in_one_line(
     standin: StandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
