@@ -4,7 +4,8 @@ import functools
 import hmac
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -25,6 +26,18 @@ NOBODY = bytes(32)
 
 RECENT_S: Final = 5.0  # so long may a revoked token or role go on logging
 RECENT_MAX: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What answers the mutation `field` and the one right behind it in a request, done in one step.
+
+    It takes the arguments of both. It answers both, or only the first, or none when anything is unusual and nothing was
+    done; what it does not answer is asked by itself.
+    """
+
+    field: str
+    answer: Callable[[Context, dict[str, Any], dict[str, Any]], Awaitable[Sequence[Any]]]
 
 
 class Scopes:
@@ -79,10 +92,13 @@ def token_id(header: str | None) -> str:
     return token[1] if token else ""
 
 
-def mutation(description: str, *, is_event: bool = True) -> Callable[[Callable[P, Awaitable[R]]], Any]:
+def mutation(
+    description: str, *, is_event: bool = True, behind: Behind | None = None
+) -> Callable[[Callable[P, Awaitable[R]]], Any]:
     """A mutation field. A failure that its resolver lets rise becomes a member of its result union.
 
-    Unless it `is_event` not, those who are subscribed to run events look when it has answered.
+    Unless it `is_event` not, those who are subscribed to run events look when it has answered. `behind` another field
+    it may be answered together with that one.
     """
 
     def decorate(resolver: Callable[P, Awaitable[R]]) -> Any:
@@ -100,7 +116,7 @@ def mutation(description: str, *, is_event: bool = True) -> Callable[[Callable[P
                 if is_event:
                     _context(kwargs).deps.live.hub.changed()
 
-        return strawberry.mutation(resolver=resolve, description=description)
+        return strawberry.mutation(resolver=resolve, description=description, metadata={Behind: behind})
 
     return decorate
 

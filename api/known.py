@@ -60,6 +60,7 @@ from graphql.pyutils import AwaitableOrValue, Path
 from orjson import Fragment
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
+from api.auth import Behind
 from api.context import Context, Info
 from api.errors import Forbidden, NotFound
 
@@ -109,6 +110,7 @@ class _RootField:
     is_included: Build
     arguments: tuple[tuple[str, Build], ...]
     shape: Shape
+    behind: Behind | None
 
 
 Bound: TypeAlias = list[tuple[_RootField, dict[str, Any]]]
@@ -156,16 +158,33 @@ async def run(
     the context knew.
     """
     data: dict[str, Any] = {}
-    for field, arguments in bound:
+    together: dict[str, Any] = {}  # what fields gave that were answered with the one before
+    for place, (field, arguments) in enumerate(bound):
         info = INFO(_raw_info=SimpleNamespace(context=context), _field=field.field)
         try:
-            found = await field.resolve(None, info=info, **arguments)
+            if place + 1 < len(bound) and field.key not in together:
+                together |= await _together(bound[place], bound[place + 1], context)
+            if field.key in together:
+                found = together[field.key]
+            else:
+                found = await field.resolve(None, info=info, **arguments)
             if isinstance(found, REFUSALS) and await refresh():
                 found = await field.resolve(None, info=info, **arguments)
             data[field.key] = field.shape(found)
         except Exception as error:  # noqa: BLE001 - whatever it is, it becomes an entry of `errors`
             return None, [located_error(error, [field.node], [field.key])]
     return data, []
+
+
+async def _together(
+    one: tuple[_RootField, dict[str, Any]], next_one: tuple[_RootField, dict[str, Any]], context: Context
+) -> dict[str, Any]:
+    """What the fields give, by their keys, as far as there is a way to do both in one step."""
+    (first, given), (second, given_then) = one, next_one
+    if second.behind is None or second.behind.field != first.field.python_name:
+        return {}
+    found = await second.behind.answer(context, given, given_then)
+    return dict(zip((first.key, second.key), found, strict=False))
 
 
 def compiled(schema: GraphQLSchema, document: DocumentNode) -> Known | None:
@@ -303,6 +322,7 @@ class _Compiler:
             is_included=self._inclusion(node),
             arguments=self._arguments(definition, node),
             shape=self.shape(definition.type, [node]),
+            behind=field.metadata.get(Behind),
         )
 
     def _arguments(self, definition: GraphQLField, node: FieldNode) -> tuple[tuple[str, Build], ...]:

@@ -16,7 +16,7 @@ from api.errors import Invalid as InvalidError
 from api.scalars import Int64, MetricValue
 from db import ids, metrics, summaries, texts
 from db.errors import Invalid
-from db.metrics import Columns, Point
+from db.metrics import Appended, Columns, Point
 from db.summaries import Summary
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -126,6 +126,16 @@ class LogMetricsPayload:
         description="Whether somebody wants the attempt of the writer to end; the heartbeat says more."
     )
 
+    @classmethod
+    def from_appended(cls, run_id: strawberry.ID, appended: Appended) -> "LogMetricsPayload":
+        return cls(
+            run_id=run_id,
+            writer_id=strawberry.ID(str(appended.writer_id)),
+            next_seq=Int64(appended.next_seq),
+            points=appended.points,
+            stop_requested=appended.stop_requested,
+        )
+
 
 LogMetricsResult = Annotated[
     LogMetricsPayload | NotFound | Forbidden | InvalidError | SeqConflict | RunSealed | Unavailable,
@@ -142,22 +152,17 @@ class MetricMutation:
         run_id = ids.parse(input.run_id, "input.runId")
         recorder, scope = info.context.deps.recorder, info.context.scope
         if input.blocks is not None and input.points is None:
-            writer_id = _writer_id(input)
+            writer_id = parse_writer(input)
             appended = await recorder.append(scope, run_id, writer_id, [block.columns() for block in input.blocks])
         elif input.points is not None and input.blocks is None and input.writer_id is None:
             appended = await recorder.log(scope, run_id, _points(input.points))
         else:
             raise Invalid("send either writerId and blocks, or points", path="input")
-        return LogMetricsPayload(
-            run_id=input.run_id,
-            writer_id=strawberry.ID(str(appended.writer_id)),
-            next_seq=Int64(appended.next_seq),
-            points=appended.points,
-            stop_requested=appended.stop_requested,
-        )
+        return LogMetricsPayload.from_appended(input.run_id, appended)
 
 
-def _writer_id(input: LogMetricsInput) -> UUID:
+def parse_writer(input: LogMetricsInput) -> UUID:
+    """The writer of the blocks. Raises `Invalid`."""
     if input.writer_id is None:
         raise Invalid("blocks need a writerId", path="input.writerId", hint="make a UUID for each process that logs")
     return ids.parse(input.writer_id, "input.writerId")

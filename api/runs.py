@@ -3,22 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
+from uuid import UUID
 
 import strawberry
 
 from api.accounts import Account, account
 from api.artifacts import Artifact, artifact_page
 from api.attempts import Attempt, Environment, EnvironmentInput, Source, SourceInput, StopRequest
-from api.auth import mutation
+from api.auth import Behind, mutation
 from api.columns import ColumnEncoding
 from api.connections import After, Before, Connection, First, Last, Window, page_both_ways
-from api.context import Info, found
-from api.errors import Conflict, Forbidden, Invalid, NotFound, RunSealed, Unavailable
+from api.context import Context, Info, found
+from api.errors import Conflict, Forbidden, Invalid, NotFound, RunSealed, Unavailable, UserError, to_user_error
 from api.experiments import Experiment
 from api.filters import RunOrder, orders
 from api.inputs import DatasetInput
-from api.metrics import Metric, metric_page
+from api.metrics import LogMetricsInput, LogMetricsPayload, Metric, metric_page, parse_writer
 from api.nodes import Node
 from api.params import Param, ParamInput, param_page
 from api.params import given as given_params
@@ -389,6 +390,14 @@ class FinishRunInput:
         default=0.0, description="How long to wait for its uploads to be verified, 0 to 30 seconds."
     )
 
+    def checked(self) -> tuple[UUID, datetime | None]:
+        """The run, and when it ended. Raises `Invalid`."""
+        if not 0 <= self.wait_seconds <= WAIT_S_MAX:
+            raise errors.Invalid(
+                f"input.waitSeconds is {self.wait_seconds}", path="input.waitSeconds", limit=f"0 to {WAIT_S_MAX}"
+            )
+        return ids.parse(self.run_id, "input.runId"), times.checked(self.finished_at, "input.finishedAt")
+
 
 @strawberry.type(description="The run has ended; what it recorded is fixed.")
 class FinishRunPayload:
@@ -401,6 +410,36 @@ FinishRunResult = Annotated[
     FinishRunPayload | NotFound | Forbidden | Invalid | RunSealed | Unavailable,
     strawberry.union("FinishRunResult", description="What finishRun answers."),
 ]
+
+
+async def _log_and_finish(
+    context: Context, logged: dict[str, Any], finished: dict[str, Any]
+) -> Sequence[LogMetricsPayload | FinishRunPayload | UserError]:
+    """What logMetrics and the finishRun behind it answer, done in one step; nothing when anything is unusual."""
+    points: LogMetricsInput = logged["input"]
+    end: FinishRunInput = finished["input"]
+    if points.blocks is None or points.points is not None:
+        return ()
+    try:
+        run_id, finished_at = end.checked()
+        if ids.parse(points.run_id, "input.runId") != run_id:
+            return ()
+        writer_id, blocks = parse_writer(points), [block.columns() for block in points.blocks]
+        closed = await context.deps.recorder.close(context.scope, run_id, writer_id, blocks, end.status, finished_at)
+    except Exception as error:
+        failure = errors.known(error)
+        if failure is None:
+            raise
+        unavailable = to_user_error(failure.with_traceback(None), context.request_id)
+        return (unavailable, unavailable) if isinstance(failure, errors.Unavailable) else ()
+    if closed is None:
+        return ()
+    context.deps.live.hub.changed()
+    appended, ended = closed
+    answers: list[LogMetricsPayload | FinishRunPayload] = [LogMetricsPayload.from_appended(points.run_id, appended)]
+    if ended.is_settled:  # else finishRun waits for the uploads; to end the run once more changes nothing
+        answers.append(FinishRunPayload(run=Run.from_row(ended.run), validating=0, failed=[]))
+    return answers
 
 
 @strawberry.type
@@ -449,17 +488,15 @@ class RunMutation:
         run, stop, made = await runs.request_stop(info.context.pool, info.context.scope, run_id, reason)
         return RequestStopPayload(run=Run.from_row(run), stop_request=StopRequest.from_row(stop), requested=made)
 
-    @mutation("End a run: from now on what it recorded is fixed. Ending it again the same way changes nothing.")
+    @mutation(
+        "End a run: from now on what it recorded is fixed. Ending it again the same way changes nothing.",
+        behind=Behind("log_metrics", _log_and_finish),
+    )
     async def finish_run(
         self, info: Info, input: Annotated[FinishRunInput, strawberry.argument(description="The run and how it ended.")]
     ) -> FinishRunResult:
-        if not 0 <= input.wait_seconds <= WAIT_S_MAX:
-            raise errors.Invalid(
-                f"input.waitSeconds is {input.wait_seconds}", path="input.waitSeconds", limit=f"0 to {WAIT_S_MAX}"
-            )
+        run_id, finished_at = input.checked()
         context = info.context
-        run_id = ids.parse(input.run_id, "input.runId")
-        finished_at = times.checked(input.finished_at, "input.finishedAt")
         ended = await context.deps.recorder.finish(context.scope, run_id, input.status, finished_at)
         if ended.is_settled:
             return FinishRunPayload(run=Run.from_row(ended.run), validating=0, failed=[])

@@ -1,5 +1,6 @@
 """Blocks: what one writer sends at once, with its columns as little-endian bytes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
@@ -43,6 +44,21 @@ class Batch:
     @property
     def size_bytes(self) -> int:
         return sum(len(block.steps) + len(block.times) + len(block.values) + 200 for block in self.blocks)
+
+
+def columns(blocks: Sequence[Block]) -> list[Sequence[object]]:
+    """The blocks as arrays: seqs, keysets, numbers of steps, first times, and contents.
+
+    A content is the digest of a block, then its steps, times and values: few arrays are sent, because asyncpg asks of
+    each entry whether it is an array itself.
+    """
+    return [
+        [block.seq for block in blocks],
+        [block.keyset_id for block in blocks],
+        [block.n for block in blocks],
+        [block.first_ms for block in blocks],
+        [b"".join((block.sha256, block.steps, block.times, block.values)) for block in blocks],
+    ]
 
 
 def keys_sha256(keys: tuple[str, ...]) -> bytes:

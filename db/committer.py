@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
+from db import blocks
 from db.blocks import Batch
 from db.groups import Bounds, Groups, open_groups
 from db.memory import Memory
@@ -136,8 +137,7 @@ def _line(same_writer: list[Batch]) -> list[Batch]:
 
 # Locks the writers in the order of their ids and inserts only where the cursor fits; the trigger moves the cursor.
 # Columns are taken from their arrays by place, since a join would compare each batch with each. The blocks of a writer
-# are those behind its entry of $3, up to the next one. An entry of $8 is the digest of a block, then its steps, times
-# and values. Few arrays are sent, because asyncpg asks of each entry whether it is an array itself.
+# are those behind its entry of $3, up to the next one; $4 to $8 are `blocks.columns`.
 APPEND = """
     with standing as materialized (
         select id, run_id, attempt, next_seq, ended_at, stop_requested
@@ -218,17 +218,12 @@ ADMIT_AND_APPEND = """
 async def _append(conn: Connection, lines: list[list[Batch]], news: _News) -> dict[UUID, Outcome]:
     """Store what fits the writers' cursors, in one statement and so in one commit; what became of those it fitted."""
     firsts = [line[0] for line in lines]
-    blocks = [block for line in lines for batch in line for block in batch.blocks]
     bounds = list(accumulate((sum(len(batch.blocks) for batch in line) for line in lines), initial=0))
     columns: list[Sequence[object]] = [
         [batch.writer_id for batch in firsts],
         [batch.run_id for batch in firsts],
         bounds,
-        [block.seq for block in blocks],
-        [block.keyset_id for block in blocks],
-        [block.n for block in blocks],
-        [block.first_ms for block in blocks],
-        [b"".join((block.sha256, block.steps, block.times, block.values)) for block in blocks],
+        *blocks.columns([block for line in lines for batch in line for block in batch.blocks]),
     ]
     if not news:
         return _outcomes(await conn.fetch(APPEND, *columns))

@@ -10,9 +10,10 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 
-from db import access, chunks, ids, runs, texts
+from db import access, chunks, closings, ids, runs, texts
 from db.access import Action, Scope
 from db.blocks import Batch, Block, content_sha256, keys_sha256
+from db.closings import Closed, Closing
 from db.committer import Committer, Outcome, open_committer
 from db.errors import Invalid, NotFound, RunSealed, SeqConflict, Unavailable
 from db.groups import Bounds, Groups, open_groups
@@ -87,12 +88,13 @@ async def open_recorder(
         group_bytes_max=1024 * 1024,
     )
     async with (
-        open_pool(url, size_max=2, statement_timeout_s=statement_timeout_s, name="runs", plans=FEW_ROWS_PLANS) as own,
+        open_pool(url, size_max=3, statement_timeout_s=statement_timeout_s, name="runs", plans=FEW_ROWS_PLANS) as own,
         open_groups(own, runs.begin, bounds, what="new runs") as beginnings,
         open_groups(own, runs.end, bounds, what="ends of runs") as endings,
+        open_groups(own, closings.close, bounds, what="last points of runs") as closers,
         open_committer(url, statement_timeout_s=statement_timeout_s) as committer,
     ):
-        yield Recorder(pool, beginnings, committer, endings, on_stored)
+        yield Recorder(pool, beginnings, committer, endings, closers, on_stored)
 
 
 class Recorder:
@@ -107,12 +109,14 @@ class Recorder:
         beginnings: Groups[Beginning, Run | None],
         committer: Committer,
         endings: Groups[Ending, Ended | None],
+        closings: Groups[Closing, Closed | None],
         on_stored: Callable[[UUID], None],
     ) -> None:
         self._pool = pool
         self._beginnings = beginnings
         self._committer = committer
         self._endings = endings
+        self._closings = closings
         self._on_stored = on_stored
         self._projects: Memory[str, UUID] = Memory(10_000)
         self._owners: Memory[UUID, tuple[UUID, UUID]] = Memory(50_000)
@@ -162,14 +166,46 @@ class Recorder:
         if not given:
             standing = await _standing(self._pool, run_id, writer_id)
             return Appended(run_id, writer_id, standing.next_seq, 0, standing.stop_requested)
+        batch, points = await self._batch(scope, run_id, writer_id, given)
+        next_seq, stop_requested = await self._store(batch)
+        self._on_stored(run_id)
+        return Appended(run_id, writer_id, next_seq, points, stop_requested)
+
+    async def close(
+        self,
+        scope: Scope,
+        run_id: UUID,
+        writer_id: UUID,
+        given: Sequence[Columns],
+        status: FinalStatus,
+        client_finished_at: datetime | None,
+    ) -> tuple[Appended, Ended] | None:
+        """As `append` and then `finish`, in one step; None when something is not as usual: then nothing was done.
+
+        Raises `NotFound`, `Invalid`, `Unavailable` when it may be sent again.
+        """
+        owner = self._owners.get(run_id) or await self._owners.find(run_id, lambda: _owner(self._pool, run_id))
+        if not access.allows(scope, Action.APPEND, *owner) or not given:
+            return None
+        batch, points = await self._batch(scope, run_id, writer_id, given)
+        closing = Closing(batch, Ending(run_id, status, client_finished_at))
+        try:
+            closed = await self._closings.ask(closing, closing.size_bytes)
+        except asyncpg.IntegrityConstraintViolationError:
+            return None
+        if closed is None:
+            return None
+        self._on_stored(run_id)
+        return Appended(run_id, writer_id, batch.next_seq, points, closed.stop_requested), closed.ended
+
+    async def _batch(self, scope: Scope, run_id: UUID, writer_id: UUID, given: Sequence[Columns]) -> tuple[Batch, int]:
+        """The blocks, checked, and how many points they have. Raises `Invalid`."""
         points = _count(given)
         blocks = []
         for index, columns in enumerate(given):
             keyset = self._keysets.get(columns.keys) or await self._keyset(columns.keys, index)
             blocks.append(_checked(columns, keyset, index))
-        next_seq, stop_requested = await self._store(Batch(run_id, writer_id, scope.account_id, tuple(blocks)))
-        self._on_stored(run_id)
-        return Appended(run_id, writer_id, next_seq, points, stop_requested)
+        return Batch(run_id, writer_id, scope.account_id, tuple(blocks)), points
 
     async def log(self, scope: Scope, run_id: UUID, points: Sequence[Point]) -> Appended:
         """Store the points under a writer of ours; sent again, they are stored again.

@@ -510,8 +510,13 @@ async def end(conn: Conn, endings: Sequence[Ending]) -> list[Ended | None]:
         [one.status for one in by_id.values()],
         [one.client_finished_at for one in by_id.values()],
     )
-    ended = {row["id"]: Ended(_run(row), row["is_settled"]) for row in rows}
-    return [ended.get(one.run_id) if by_id[one.run_id] is one else None for one in endings]
+    found = {row["id"]: ended(row) for row in rows}
+    return [found.get(one.run_id) if by_id[one.run_id] is one else None for one in endings]
+
+
+def ended(row: asyncpg.Record) -> Ended:
+    """The run of a row that says how it ended."""
+    return Ended(_run(row), row["is_settled"])
 
 
 async def finish(
@@ -522,9 +527,9 @@ async def finish(
     Raises `NotFound`, `Forbidden`, `RunSealed` when it ended in another way.
     """
     await get(pool, scope, Action.APPEND, run_id)
-    [ended] = await end(pool, [Ending(run_id, status, client_finished_at)])
-    if ended is not None:
-        return ended
+    [now] = await end(pool, [Ending(run_id, status, client_finished_at)])
+    if now is not None:
+        return now
     run = await get(pool, scope, Action.READ, run_id)
     if run.status.value != status.value:
         raise RunSealed(f"run {run_id} has ended as {run.status}", status=run.status, path="input.status")

@@ -33,6 +33,8 @@ from api.known import Known, Unusual
 from api.prices import TRAINING
 from api.schema import schema
 from db.access import Role
+from db.errors import Unavailable
+from db.metrics import Recorder
 from runstone import operations
 from tests.conftest import Client, People, Server, new_id
 
@@ -202,6 +204,108 @@ async def test_the_life_of_a_run_is_answered_alike(pair: Pair, client: Client) -
     assert late["logMetrics"]["__typename"] == "RunSealed"
     resumed = await ask("ResumeRun", input={"runId": "RUN", "attemptId": new_id()})
     assert resumed["resumeRun"]["attempt"] == 2
+
+
+LOG_AND_FINISH = """
+    mutation ($log: LogMetricsInput!, $finish: FinishRunInput!, $more: Boolean! = false) {
+      setTags(input: {runId: "RUN", tags: []}) @include(if: $more) { __typename }
+      logged: logMetrics(input: $log) {
+        __typename
+        ... on LogMetricsPayload { runId writerId nextSeq points stopRequested }
+        ... on UserError { code message path limit hint }
+        ... on SeqConflict { expectedSeq }
+      }
+      finishRun(input: $finish) {
+        __typename
+        ... on FinishRunPayload { run { id status attempt } validating failed { path } }
+        ... on UserError { code message path limit hint }
+      }
+      after: logMetrics(input: $log) @include(if: $more) { __typename }
+    }
+"""
+
+
+def last(**more: Any) -> dict[str, Any]:
+    """The last points of a run and its end."""
+    log = {"runId": "RUN", "writerId": "WRITER", "blocks": [block(0)]}
+    return {"log": log | more.pop("log", {}), "finish": {"runId": "RUN"} | more.pop("finish", {}), **more}
+
+
+LASTS: list[tuple[dict[str, Any], bool]] = [  # what is asked, and whether it is done in one step
+    (last(), True),
+    (last(more=True), True),
+    (last(finish={"status": "FAILED", "finishedAt": "2026-01-31T12:00:00+01:00", "waitSeconds": 1}), True),
+    (last(log={"blocks": [block(0), block(1, values=["NaN", 7])]}), True),
+    (last(log={"runId": "RUN".lower()}), False),
+    (last(log={"runId": "OTHER"}), False),
+    (last(finish={"runId": "OTHER"}), False),
+    (last(finish={"runId": "no id"}), False),
+    (last(finish={"waitSeconds": 31}), False),
+    (last(finish={"finishedAt": "1900-01-31T12:00:00Z"}), False),
+    (last(log={"blocks": []}), False),
+    (last(log={"blocks": [block(1)]}), False),
+    (last(log={"blocks": [block(0, steps=[-1])]}), False),
+    (last(log={"writerId": None}), False),
+    (last(log={"writerId": None, "blocks": None, "points": [{"key": "loss", "value": 1}]}), False),
+    (last(log={"points": []}), False),
+]
+
+
+async def test_last_points_and_an_end_are_answered_alike(
+    pair: Pair, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[bool] = []
+    in_one_step = Recorder.close
+
+    async def noted(*args: Any) -> Any:
+        steps.append(False)
+        steps[-1] = (done := await in_one_step(*args)) is not None
+        return done
+
+    monkeypatch.setattr(Recorder, "close", noted)
+    for asked, is_one_step in LASTS:
+        for is_first in (True, False):
+            if is_first:
+                names = [
+                    {"RUN": await client.create_run(), "OTHER": await client.create_run(), "WRITER": new_id()}
+                    for _ in range(2)
+                ]
+            given = [
+                functools.reduce(lambda text, name: text.replace(*name), of.items(), json.dumps(asked)) for of in names
+            ]
+            steps.clear()
+            await pair.ask(LOG_AND_FINISH, *map(json.loads, given))
+            assert any(steps) is (is_one_step and is_first), asked
+
+
+async def test_an_end_behind_last_points_waits_for_uploads(pair: Pair, client: Client) -> None:
+    pairs = []
+    for _ in range(2):
+        run_id = await client.create_run()
+        file = {"path": "a.txt", "sizeBytes": 1, "sha256": "0" * 64}
+        await client.ask(operations.document("CreateUploads"), input={"runId": run_id, "files": [file]})
+        pairs.append(json.loads(json.dumps(last()).replace("RUN", run_id).replace("WRITER", new_id())))
+
+    answer = await pair.ask(LOG_AND_FINISH, *pairs)
+
+    assert answer["data"]["logged"]["points"] == 2
+    assert answer["data"]["finishRun"]["run"]["status"] == "FINISHED"
+
+
+async def test_a_store_that_is_away_is_told_for_last_points_and_the_end(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> None:
+        raise Unavailable("the database does not answer now")
+
+    monkeypatch.setattr(Recorder, "close", away)
+    run_id = await client.create_run()
+    async with open_deps(server.settings) as deps:
+        door = GraphQLEndpoint(deps, SCHEMA, Documents(SCHEMA, introspection=True))
+        asked = json.loads(json.dumps(last()).replace("RUN", run_id).replace("WRITER", new_id()))
+        answer = json.loads(await Pair(door, door, client.token)._post(door, LOG_AND_FINISH, asked))
+
+    assert [answer["data"][key]["code"] for key in ("logged", "finishRun")] == ["UNAVAILABLE"] * 2
 
 
 async def test_what_a_stranger_asks_is_answered_alike(pair: Pair, stranger: Client) -> None:

@@ -79,14 +79,17 @@ async def test_a_run_reads_no_more_because_others_were_before_it(new_url: str) -
             open_recorder(pool, new_url, statement_timeout_s=20) as recorder,
             open_pool(new_url, size_max=1, statement_timeout_s=20, name="test") as writing,
         ):
-            for _ in range(RUNS):
+            for number in range(RUNS):
                 run, _ = await recorder.start(scope, start("plans"))
                 async with writing.acquire() as conn, conn.transaction():
                     await params.log(conn, run.id, 1, late)
                 async with writing.acquire() as conn, conn.transaction():
                     await tags.set(conn, account, run.id, {"stage": "b"})
                 await recorder.append(scope, run.id, uuid4(), [block(0)])
-                await recorder.finish(scope, run.id, FinalStatus.FINISHED, None)
+                if number % 2:
+                    await recorder.finish(scope, run.id, FinalStatus.FINISHED, None)
+                else:
+                    assert await recorder.close(scope, run.id, uuid4(), [block(0)], FinalStatus.FINISHED, None)
         async with asyncio.timeout(PATIENCE_S):  # a connection tells what it read when it ends
             while not await pool.fetchval(ENDED, RUNS):
                 await asyncio.sleep(0.1)

@@ -18,7 +18,7 @@ from uuid import uuid4
 from db import ids
 from tests.torture.content import Block
 from tests.torture.journal import Journal
-from tests.torture.wire import CREATE, FINISH, Answer, Server
+from tests.torture.wire import CREATE, FINISH, LOG_AND_FINISH, Answer, Server, log_input
 
 RUNS_AT_ONCE = 2
 WRITERS_PER_RUN = 3
@@ -28,6 +28,7 @@ N_MAX = 12
 KEYS = (1, 2, 3, 8, 20)
 TWICE = 0.1
 AGAIN = 0.05
+WITH_LAST = 0.5  # of the ends, those that bring the last points with them
 OLD_BATCHES = 50
 
 
@@ -82,7 +83,10 @@ async def finish(process: Process, run_id: str, sealed: asyncio.Event) -> None:
         async with asyncio.timeout(3 + process.chance.random() * 12):
             await process.stop.wait()
     except TimeoutError:
-        answer = await process.settled(FINISH, {"input": {"runId": run_id}})
+        if process.chance.random() < WITH_LAST:
+            answer = await Writer(process, run_id, sealed).end()
+        else:
+            answer = await process.settled(FINISH, {"input": {"runId": run_id}})
         if answer is not None:
             process.journal.note(f"finished {run_id}" if answer.outcome == "stored" else f"odd finish: {answer.text}")
         await asyncio.sleep(0.5)
@@ -106,6 +110,16 @@ class Writer:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(UNDER_WAY):
                 tasks.create_task(self._keep_sending())
+
+    async def end(self) -> Answer | None:
+        """Send a batch and the end of the run in one request, until it is answered for good."""
+        batch = list(self._batch())
+        self._process.journal.tried(self._run_id, self._writer_id, batch)
+        log = log_input(self._run_id, self._writer_id, batch)
+        answer = await self._process.settled(LOG_AND_FINISH, {"log": log, "finish": {"runId": self._run_id}})
+        if answer is not None and answer.outcome == "stored":
+            self._process.journal.note(f"acknowledged {self._number} {batch[0].seq} {len(batch)}")
+        return answer
 
     async def _keep_sending(self) -> None:
         chance = self._process.chance
