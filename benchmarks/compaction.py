@@ -92,8 +92,7 @@ async def _compacted(server: Server, run_ids: Sequence[str]) -> dict[str, float]
 
 async def compact(url: str, run_ids: Sequence[str]) -> None:
     """Compact all blocks of the runs, round by round, and print what it took."""
-    ids, at_once, blocks = [UUID(run_id) for run_id in run_ids], chunks.RUNS_AT_ONCE, 0
-    groups = [ids[first : first + at_once] for first in range(0, len(ids), at_once)]
+    groups, blocks = chunks.grouped(dict.fromkeys(map(UUID, run_ids), chunks.LIVE_BLOCKS_MAX + 1)), 0
     async with open_pool(url, size_max=2, statement_timeout_s=60, name="benchmark") as pool:
         start = time.perf_counter()
         while compacted := sum([await chunks.compact(pool, group) for group in groups]):

@@ -5,7 +5,7 @@ in the small chunks at the end of their stream, so each point is rewritten a few
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -24,7 +24,8 @@ from db.tallies import Tallies
 
 CHUNK_N_MAX: Final = 8192  # points of each key
 CHUNK_POINTS_MAX: Final = 1 << 20  # points of all keys
-RUNS_AT_ONCE: Final = 16  # what one transaction compacts
+RUNS_AT_ONCE: Final = 64  # what one transaction compacts of runs with few blocks
+BLOCKS_AT_ONCE: Final = 512  # and of others, as `due` counts them: each shall have a good share of the round
 ROUND_BLOCKS_MAX: Final = 20_000
 ROUND_POINTS_MAX: Final = 1 << 20
 REWRITTEN_POINTS_MAX: Final = 1 << 21
@@ -67,7 +68,7 @@ DUE = """
         from logged
         where logged.run_id is not null
     )
-    select logged.run_id
+    select logged.run_id, counted.blocks
     from logged
     cross join lateral (
         select count(*) as blocks, bool_or(attempt.finished_at is not null) as is_ended,
@@ -79,9 +80,25 @@ DUE = """
 """
 
 
-async def due(conn: Conn, *, more_than: int = LIVE_BLOCKS_MAX, quiet_s: float = QUIET_S) -> list[UUID]:
-    """Runs with blocks to compact: more than so many, or of an attempt that has ended, or none new for so long."""
-    return [row["run_id"] for row in await conn.fetch(DUE, more_than, quiet_s)]
+async def due(conn: Conn, *, more_than: int = LIVE_BLOCKS_MAX, quiet_s: float = QUIET_S) -> dict[UUID, int]:
+    """Runs with blocks to compact: more than so many, or of an attempt that has ended, or none new for so long.
+
+    And how many they have, counted no further than it must be.
+    """
+    return {row["run_id"]: row["blocks"] for row in await conn.fetch(DUE, more_than, quiet_s)}
+
+
+def grouped(due_now: Mapping[UUID, int]) -> list[list[UUID]]:
+    """Those runs, as one transaction after the other compacts them."""
+    groups: list[list[UUID]] = []
+    blocks = BLOCKS_AT_ONCE
+    for run_id, count in due_now.items():
+        if blocks >= BLOCKS_AT_ONCE or len(groups[-1]) == RUNS_AT_ONCE:
+            groups.append([])
+            blocks = 0
+        groups[-1].append(run_id)
+        blocks += count
+    return groups
 
 
 LOCK = """
@@ -94,7 +111,7 @@ LOCK = """
 async def compact(pool: Pool, run_ids: Sequence[UUID]) -> int:
     """How many blocks became chunks: a bounded number, so ask again until it is 0.
 
-    One transaction for at most `RUNS_AT_ONCE` runs; those that another process compacts now are left to it.
+    In one transaction; runs that another process compacts now are left to it.
     """
     async with pool.acquire() as conn, conn.transaction():
         await find_few_rows(conn)

@@ -14,13 +14,12 @@ log = logging.getLogger(__name__)
 
 async def compact(deps: Deps) -> None:
     """Compact the runs that are due, some at a time; then again those that still have many blocks, until none has."""
-    run_ids = await chunks.due(deps.pool)
-    while run_ids:
-        groups = [run_ids[first : first + chunks.RUNS_AT_ONCE] for first in range(0, len(run_ids), chunks.RUNS_AT_ONCE)]
-        blocks = sum([await _compact(deps, group) for group in groups])
-        log.debug("%d blocks of %d runs are compacted", blocks, len(run_ids))
+    due = await chunks.due(deps.pool)
+    while due:
+        blocks = sum([await _compact(deps, group) for group in chunks.grouped(due)])
+        log.debug("%d blocks of %d runs are compacted", blocks, len(due))
         # when nothing was, another worker has them
-        run_ids = await chunks.due(deps.pool, more_than=chunks.BACKLOG_BLOCKS) if blocks else []
+        due = await chunks.due(deps.pool, more_than=chunks.BACKLOG_BLOCKS) if blocks else {}
         memory.give_back()
 
 

@@ -36,7 +36,8 @@ async def test_only_long_or_ended_runs_are_due(lab: Lab) -> None:
         await lab.send(run_id, uuid4(), *map(block, range(blocks)))
     assert {short, long, ended} & set(await chunks.due(lab.pool)) == {long}
     await lab.finish(ended)
-    assert {short, long, ended} & set(await chunks.due(lab.pool)) == {long, ended}
+    due = await chunks.due(lab.pool)
+    assert {run_id: due.get(run_id) for run_id in (short, long, ended)} == {short: None, long: 33, ended: 1}
     await lab.compact(long)
     await lab.compact(ended)
     assert not {short, long, ended} & set(await chunks.due(lab.pool))
@@ -53,6 +54,16 @@ async def test_a_run_that_is_quiet_is_due_although_it_may_go_on(lab: Lab) -> Non
     assert run_id not in await chunks.due(lab.pool, quiet_s=0)
     await lab.send(run_id, writer_id, block(1))
     assert await lab.points(run_id) == points_of(block(0), block(1))
+
+
+async def test_many_short_runs_are_compacted_together_and_few_long_ones() -> None:
+    short, long = {uuid4(): 2 for _ in range(150)}, {uuid4(): 33 for _ in range(40)}
+
+    groups = chunks.grouped({**short, **long})
+
+    assert [run_id for group in groups for run_id in group] == [*short, *long]
+    assert [len(group) for group in groups] == [64, 64, 22 + 15, 16, 9]
+    assert chunks.grouped({}) == []
 
 
 async def test_small_chunks_are_taken_in_by_larger_ones(lab: Lab) -> None:
