@@ -19,10 +19,15 @@ CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
 
 
+def is_plain(text: str) -> bool:
+    """Whether it is as most names and values are, so that nothing is wrong with it."""
+    return text.isascii() and text.isprintable() and text.strip() == text and 0 < len(text) <= NAME_CHARACTERS_MAX
+
+
 def name(text: str, path: str) -> str:
     """`text` when it can name something: 1 to 250 visible characters on one line. Raises `Invalid`."""
-    if text.isascii() and text.isprintable() and text.strip() == text and 0 < len(text) <= NAME_CHARACTERS_MAX:
-        return text  # as most names are; what follows costs ten times as much
+    if is_plain(text):  # what follows costs ten times as much
+        return text
     storable(text, path)
     if not text:
         raise Invalid(f"{path} is empty", path=path, limit=f"1 to {NAME_CHARACTERS_MAX} characters")

@@ -6,7 +6,10 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from db import params
 from db.pool import Pool
 from tests.api.test_runs import LOG_INPUTS, LOG_PARAMS, RUN, SET_TAGS, log_params, params_of
 from tests.conftest import CREATE_RUN, Client, new_id
@@ -61,8 +64,8 @@ async def test_bad_key_is_refused_everywhere(client: Client, key: str) -> None:
         (SET_TAGS, "setTags", {"tags": [{"key": "fine", "value": "x"}, {"key": key, "value": "x"}]}),
         (LOG_INPUTS, "logInputs", {"inputs": [{"name": "fine", "digest": "x"}, {"name": key, "digest": "x"}]}),
     ]
-    for document, field, given in cases:
-        answer = (await client.ask(document, input={"runId": run_id, **given}))[field]
+    for document, field, more in cases:
+        answer = (await client.ask(document, input={"runId": run_id, **more}))[field]
         assert answer["code"] == "VALIDATION", field
         assert "[1]" in answer["path"]
     run = (await client.ask(RUN, id=run_id))["run"]
@@ -158,6 +161,29 @@ async def test_large_values_are_refused_with_the_limit(client: Client) -> None:
     await client.ask(SET_TAGS, input={"runId": run_id, "tags": tags[:1_000]})
     answer = (await client.ask(SET_TAGS, input={"runId": run_id, "tags": tags[1_000:]}))["setTags"]
     assert answer["code"] == "VALIDATION"
+
+
+KEYS = st.sampled_from(["lr", *GOOD_NAMES, *BAD_NAMES.values()])
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.floats(), st.text(max_size=4), st.lists(st.integers(), max_size=2),
+    st.integers(-(2**64), 2**64), st.sampled_from([-(2**63), 2**63 - 1, 2**63, -0.0, "", "NaN", " x", "x" * 251]),
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(key=KEYS, value=VALUES, type_=st.none() | st.sampled_from(params.ParamType))
+def test_the_quick_way_makes_the_same_of_a_param(key: str, value: Any, type_: params.ParamType | None) -> None:
+    given_param = params.Given(key, value, type_)
+
+    quick = params._plain(given_param)
+
+    if quick is not None:
+        assert repr(quick) == repr(params._typed(given_param, "it"))
+
+
+def test_the_quick_way_takes_what_is_usual() -> None:
+    for value in (0.1, 7, "adam"):
+        assert params._plain(params.Given("lr", value)) is not None
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**400])
