@@ -63,20 +63,19 @@ def final() -> Batch:
     return Batch(0, np.array([100]), np.array([START_MS]), points.curve(KEYS, 1, seed=0))
 
 
-@dataclass(frozen=True, slots=True)
 class Lives:
-    """The lives of these runs, one after the other: two requests each."""
+    """The lives of these runs, one after the other: two requests each, made before the clock starts."""
 
-    server: Requester
-    run_ids: Sequence[str]
+    def __init__(self, server: Requester, run_ids: Sequence[str]) -> None:
+        self.run_ids = run_ids
+        self.requests = [request for run_id in run_ids for request in self._requests(server, run_id)]
 
     def talk(self) -> Talk:
         """Create, then log and finish."""
-        for run_id in self.run_ids:
-            for request in self.requests(run_id):
-                payload(data_of((yield request)))
+        for request in self.requests:
+            payload(data_of((yield request)))
 
-    def requests(self, run_id: str) -> tuple[bytes, bytes]:
+    def _requests(self, server: Requester, run_id: str) -> tuple[bytes, bytes]:
         """What creates the run, and what logs and finishes it."""
         given = {
             "id": run_id,
@@ -87,8 +86,8 @@ class Lives:
         }
         blocks = [block(0, points.keys(KEYS), final())]
         return (
-            self.server.request(CREATE, input=given),
-            self.server.request(END, runId=run_id, writerId=new_writer(), blocks=blocks),
+            server.request(CREATE, input=given),
+            server.request(END, runId=run_id, writerId=new_writer(), blocks=blocks),
         )
 
 
@@ -100,9 +99,8 @@ class Echoes:
 
     def talk(self) -> Talk:
         """As `Lives`."""
-        for run_id in self.lives.run_ids:
-            for request in self.lives.requests(run_id):  # noqa: UP028 - answers are sent in, which a tuple does not take
-                yield request
+        for request in self.lives.requests:  # noqa: UP028 - answers are sent in, which a list does not take
+            yield request
 
 
 @dataclass(frozen=True, slots=True)
