@@ -231,7 +231,9 @@ class Beginning:
     account_id: UUID
 
 
-# Runs with everything that they start with, when their experiments are there and their ids are new.
+# Runs with everything that they start with, when their experiments are there and their ids are new. Params and tags say
+# which of the runs they are of by its place. Their keys, which hold no line break, are sent as one text: asyncpg asks of
+# each entry of an array whether it is an array itself.
 BEGIN = """
     with made as (
         insert into run
@@ -255,20 +257,20 @@ BEGIN = """
         select id, attempt, id, created_by from made
     ), with_params as (
         insert into param (run_id, project_id, attempt, key, type, text, number)
-        select given.run_id, given.project_id, 1, given.key, given.type, given.text, given.number
-        from unnest($11::uuid[], $12::uuid[], $13::text[], $14::text[], $15::text[], $16::float8[])
-            as given (run_id, project_id, key, type, text, number)
-        where given.run_id = any (array(select id from made))
+        select ($1::uuid[])[place], ($2::uuid[])[place], 1, key, type, text, number
+        from unnest(
+            $11::integer[], string_to_array($12, E'\\n'), string_to_array($13, E'\\n'), $14::text[], $15::float8[]
+        ) as given (place, key, type, text, number)
+        where ($1::uuid[])[place] = any (array(select id from made))
     ), with_tags as (
         insert into tag (run_id, project_id, key, value, changed_by)
-        select given.run_id, given.project_id, given.key, given.value, given.changed_by
-        from unnest($17::uuid[], $18::uuid[], $19::text[], $20::text[], $21::uuid[])
-            as given (run_id, project_id, key, value, changed_by)
-        where given.run_id = any (array(select id from made))
+        select ($1::uuid[])[place], ($2::uuid[])[place], key, value, ($7::uuid[])[place]
+        from unnest($16::integer[], string_to_array($17, E'\\n'), $18::text[]) as given (place, key, value)
+        where ($1::uuid[])[place] = any (array(select id from made))
     ), with_sources as (
         insert into source (run_id, attempt, commit_id, branch, remote, is_dirty, entry_point, argv, patch_digest)
         select given.run_id, 1, told.*
-        from unnest($22::uuid[], $23::text[]) as given (run_id, source)
+        from unnest($19::uuid[], $20::text[]) as given (run_id, source)
         cross join json_to_record(given.source::json) as told (
             commit_id text, branch text, remote text, is_dirty boolean, entry_point text, argv text[],
             patch_digest bytea
@@ -278,7 +280,7 @@ BEGIN = """
         insert into environment
             (run_id, attempt, python, platform, hostname, cpu_count, memory_bytes, gpus, packages)
         select given.run_id, 1, told.*
-        from unnest($24::uuid[], $25::text[]) as given (run_id, environment)
+        from unnest($21::uuid[], $22::text[]) as given (run_id, environment)
         cross join json_to_record(given.environment::json) as told (
             python text, platform text, hostname text, cpu_count integer, memory_bytes bigint, gpus text[],
             packages jsonb
@@ -309,14 +311,14 @@ async def begin(conn: Conn, beginnings: Sequence[Beginning]) -> list[Run | None]
         [one.started_at for one in asked],
         [one.digest() for one in asked],
         [one.group_name for one in asked],
-        [one.id for one in asked for _ in one.params],
-        [one.project_id for one in by_id.values() for _ in one.asked.params],
-        *params.columns([param for one in asked for param in one.params]),
-        [one.id for one in asked for _ in one.tags],
-        [one.project_id for one in by_id.values() for _ in one.asked.tags],
-        [key for one in asked for key in one.tags],
+        [place for place, one in enumerate(asked, 1) for _ in one.params],
+        "\n".join([param.key for one in asked for param in one.params]),
+        "\n".join([param.type for one in asked for param in one.params]),
+        [param.text for one in asked for param in one.params],
+        [param.number for one in asked for param in one.params],
+        [place for place, one in enumerate(asked, 1) for _ in one.tags],
+        "\n".join([key for one in asked for key in one.tags]),
         [value for one in asked for value in one.tags.values()],
-        [one.account_id for one in by_id.values() for _ in one.asked.tags],
         [one.id for one in asked if one.source],
         [attempts.as_json(one.source) for one in asked if one.source],
         [one.id for one in asked if one.environment],
