@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
 
-from db import access, attempts, conditions, experiments, filters, finding, params, projects
+from db import access, attempts, conditions, experiments, filters, finding, projects
 from db.access import Action, Scope
 from db.attempts import Environment, RunStatus, Source, StopRequest
 from db.conditions import NEWEST_FIRST, All, Area, Attribute, Condition, Field, OneOf, Order
@@ -232,8 +232,8 @@ class Beginning:
 
 
 # Runs with everything that they start with, when their experiments are there and their ids are new. Params and tags say
-# which of the runs they are of by its place. Their keys, which hold no line break, are sent as one text: asyncpg asks of
-# each entry of an array whether it is an array itself.
+# which of the runs they are of by its place. Their keys, which hold no line break, are sent as one text, and so are the
+# texts of params: asyncpg asks of each entry of an array whether it is an array itself.
 BEGIN = """
     with made as (
         insert into run
@@ -257,10 +257,12 @@ BEGIN = """
         select id, attempt, id, created_by from made
     ), with_params as (
         insert into param (run_id, project_id, attempt, key, type, text, number)
-        select ($1::uuid[])[place], ($2::uuid[])[place], 1, key, type, text, number
+        select ($1::uuid[])[place], ($2::uuid[])[place], 1, key, type, text,
+            case when type in ('INT', 'FLOAT') then text::float8 end
         from unnest(
-            $11::integer[], string_to_array($12, E'\\n'), string_to_array($13, E'\\n'), $14::text[], $15::float8[]
-        ) as given (place, key, type, text, number)
+            $11::integer[], string_to_array($12, E'\\n'), string_to_array($13, E'\\n'),
+            (string_to_array($14, $15))[2:]
+        ) as given (place, key, type, text)
         where ($1::uuid[])[place] = any (array(select id from made))
     ), with_tags as (
         insert into tag (run_id, project_id, key, value, changed_by)
@@ -314,8 +316,7 @@ async def begin(conn: Conn, beginnings: Sequence[Beginning]) -> list[Run | None]
         [place for place, one in enumerate(asked, 1) for _ in one.params],
         "\n".join([param.key for one in asked for param in one.params]),
         "\n".join([param.type for one in asked for param in one.params]),
-        [param.text for one in asked for param in one.params],
-        [param.number for one in asked for param in one.params],
+        *_strung([param.text for one in asked for param in one.params]),
         [place for place, one in enumerate(asked, 1) for _ in one.tags],
         "\n".join([key for one in asked for key in one.tags]),
         [value for one in asked for value in one.tags.values()],
@@ -326,6 +327,16 @@ async def begin(conn: Conn, beginnings: Sequence[Beginning]) -> list[Run | None]
     )
     made = {row["id"]: _run(row) for row in rows}
     return [made.get(one.asked.id) if by_id[one.asked.id] is one else None for one in beginnings]
+
+
+def _strung(strings: Sequence[str]) -> tuple[str, str]:
+    """One text with each of these behind a separator, and the separator, which is in none of them."""
+    separator = "\n"
+    text = "".join([separator + each for each in strings])
+    while text.count(separator) > len(strings):
+        separator = uuid4().hex
+        text = "".join([separator + each for each in strings])
+    return text, separator
 
 
 async def start(pool: Pool, scope: Scope, asked: Start) -> tuple[Run, bool]:

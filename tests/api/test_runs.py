@@ -1,8 +1,10 @@
 """The life of a run, as a client sees it."""
 
 import asyncio
+import math
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -187,6 +189,41 @@ async def test_runs_that_come_at_once_are_made_together(client: Client, pool: Po
         assert [change["after"] for change in run["tagHistory"]] == [str(n)]
         assert (run["source"] or {}).get("commit") == (str(n) if n % 2 else None)
         assert (run["environment"] is None) == (n % 3 == 0)
+
+
+@pytest.mark.parametrize(
+    "texts", [[], [""], ["", ""], ["a\nb\n"], ["\n"], ["", "\n", "x", "\n\n"], ["\r\n", "\\n", "\x1f", "ä\u2028"]]
+)
+async def test_texts_that_a_run_begins_with_are_kept_to_the_letter(client: Client, texts: list[str]) -> None:
+    given = {f"key {number}": text for number, text in enumerate(texts)}
+
+    run_id = await client.create_run(
+        params=[{"key": key, "value": text} for key, text in given.items()],
+        tags=[{"key": key, "value": text} for key, text in given.items()],
+    )
+
+    assert await params_of(client, run_id) == given
+    tags = (await client.ask(RUN, id=run_id))["run"]["tags"]
+    assert {tag["key"]: tag["value"] for tag in tags} == given
+
+
+async def test_params_that_a_run_begins_with_are_found_by_their_numbers(client: Client, pool: Pool) -> None:
+    floats = [0.1, -0.0, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 1e22, 1 / 3]
+    integers = [0, -(2**63), 2**63 - 1, 2**53 + 1]
+    named = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+    others = ["7", True, None, [1]]
+    given = [*floats, *integers, *others]
+
+    run_id = await client.create_run(
+        params=[{"key": f"{number:02}", "value": value} for number, value in enumerate(given)]
+        + [{"key": name, "value": name, "type": "FLOAT"} for name in named]
+    )
+
+    rows = await pool.fetch("select key, number from param where run_id = $1 order by key", UUID(run_id))
+    numbers = {row["key"]: row["number"] for row in rows}
+    expected = [*map(float, [*floats, *integers]), *[None] * len(others)]
+    assert repr([numbers[f"{number:02}"] for number in range(len(given))]) == repr(expected)
+    assert repr({name: numbers[name] for name in named}) == repr(named)
 
 
 async def test_source_and_environment_are_kept_to_the_letter(client: Client) -> None:
