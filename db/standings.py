@@ -6,6 +6,7 @@ that log right now, what is asked is summed up when it is asked.
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
@@ -59,28 +60,42 @@ async def put(conn: Connection, run_ids: Collection[UUID]) -> None:
 
 def _standings(rows: Sequence[asyncpg.Record], keys_of: dict[int, list[str]]) -> Iterator[Standing]:
     """One for each run and key. Most runs have one keyset; of the others a key may be in several."""
+
+    def size(row: asyncpg.Record) -> int:
+        return len(keys_of[row["keyset_id"]])
+
     keysets = Counter(row["run_id"] for row in rows)
     several: dict[tuple[UUID, str], list[tuple[Place, Place, Standing]]] = {}
-    for row in rows:
-        tally = summaries.tally_of(row)
-        first, last = Place(*tally[1:6]), Place(*tally[6:11])
-        found = _of_tally(row["run_id"], row["project_id"], keys_of[row["keyset_id"]], tally)
-        if keysets[row["run_id"]] == 1:
-            yield from found
-            continue
-        for standing in found:
-            several.setdefault(standing[:2], []).append((first, last, standing))
+    for _, same in groupby(sorted(rows, key=size), key=size):
+        for row, tally, found in _of_tallies(list(same), keys_of):
+            if keysets[row["run_id"]] == 1:
+                yield from found
+                continue
+            first, last = Place(*tally[1:6]), Place(*tally[6:11])
+            for standing in found:
+                several.setdefault(standing[:2], []).append((first, last, standing))
     for parts in several.values():
         yield _merged(parts)
 
 
-def _of_tally(run_id: UUID, project_id: UUID, keys: Sequence[str], tally: tuple[Any, ...]) -> Iterator[Standing]:
-    whole = tallies.unpacked([tally])
-    columns: list[Any] = [whole.first_values, whole.last_values, whole.lows, whole.highs]
-    numbers = [column[:, 0].tolist() for column in columns]
-    for key, first, last, low, high in zip(keys, *numbers, strict=True):
-        has = low == low
-        yield run_id, key, project_id, tally[0], first, last, low if has else None, high if has else None
+def _of_tallies(
+    rows: Sequence[asyncpg.Record], keys_of: dict[int, list[str]]
+) -> Iterator[tuple[asyncpg.Record, tuple[Any, ...], list[Standing]]]:
+    """The standings of each row, of as many keys each, with what the row says."""
+    told = [summaries.tally_of(row) for row in rows]
+    whole = tallies.unpacked(told)
+    columns = [whole.first_values, whole.last_values, whole.lows, whole.highs]
+    numbers = [column.T.tolist() for column in columns]
+    for row, tally, *of_row in zip(rows, told, *numbers, strict=True):
+        run_id, project_id, count = row["run_id"], row["project_id"], tally[0]
+        yield (
+            row,
+            tally,
+            [
+                (run_id, key, project_id, count, first, last, *((low, high) if low == low else (None, None)))
+                for key, first, last, low, high in zip(keys_of[row["keyset_id"]], *of_row, strict=True)
+            ],
+        )
 
 
 def _merged(parts: Sequence[tuple[Place, Place, Standing]]) -> Standing:
