@@ -6,7 +6,7 @@ that log right now, what is asked is summed up when it is asked.
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from db.access import Scope
 from db.pool import Connection
 from db.tallies import Place
 
+AT_ONCE: Final = 50_000  # that one statement writes: runs may have 10,000 each
 LIVE_MAX: Final = 1_000  # runs that are summed up for one question; what others logged within a minute is left out
 
 Standing = tuple[UUID, str, UUID, int, float, float, float | None, float | None]  # the columns of `PUT`
@@ -53,8 +54,8 @@ async def put(conn: Connection, run_ids: Collection[UUID]) -> None:
     """Write what the tallies of these runs say, in the caller's transaction, which keeps others away."""
     rows = await conn.fetch(TALLIES, list(run_ids))
     keys = {row["id"]: row["keys"] for row in await conn.fetch(KEYSETS, list({row["keyset_id"] for row in rows}))}
-    found = list(_standings(rows, keys))
-    if found:
+    standings = _standings(rows, keys)
+    while found := list(islice(standings, AT_ONCE)):
         await conn.execute(PUT, *(list(column) for column in zip(*found, strict=True)))
 
 
@@ -66,14 +67,15 @@ def _standings(rows: Sequence[asyncpg.Record], keys_of: dict[int, list[str]]) ->
 
     keysets = Counter(row["run_id"] for row in rows)
     several: dict[tuple[UUID, str], list[tuple[Place, Place, Standing]]] = {}
-    for _, same in groupby(sorted(rows, key=size), key=size):
-        for row, tally, found in _of_tallies(list(same), keys_of):
-            if keysets[row["run_id"]] == 1:
-                yield from found
-                continue
-            first, last = Place(*tally[1:6]), Place(*tally[6:11])
-            for standing in found:
-                several.setdefault(standing[:2], []).append((first, last, standing))
+    for keys, same in groupby(sorted(rows, key=size), key=size):
+        while some := list(islice(same, max(1, AT_ONCE // keys))):
+            for row, tally, found in _of_tallies(some, keys_of):
+                if keysets[row["run_id"]] == 1:
+                    yield from found
+                    continue
+                first, last = Place(*tally[1:6]), Place(*tally[6:11])
+                for standing in found:
+                    several.setdefault(standing[:2], []).append((first, last, standing))
     for parts in several.values():
         yield _merged(parts)
 

@@ -1,13 +1,16 @@
 """Compacting changes how points are stored, and nothing that anyone can read."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import numpy as np
 import pytest
 
-from db import chunks, series, summaries
+from db import chunks, series, standings, summaries
 from db.packing import Matrix, cut, joined
 from tests.metrics.conftest import Lab, block, points_of
 
@@ -64,6 +67,39 @@ async def test_many_short_runs_are_compacted_together_and_few_long_ones() -> Non
     assert [run_id for group in groups for run_id in group] == [*short, *long]
     assert [len(group) for group in groups] == [64, 64, 22 + 15, 16, 9]
     assert chunks.grouped({}) == []
+
+
+METRICS = """
+    select run_id, key, count, last from metric where run_id = any($1) order by run_id, key
+"""
+
+
+async def test_metrics_of_many_wide_runs_are_written_in_parts(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = []
+    of_tallies = standings._of_tallies
+
+    def noted(rows: Sequence[asyncpg.Record], keys_of: dict[int, list[str]]) -> Any:
+        at_once.append(len(rows) * len(keys_of[rows[0]["keyset_id"]]))
+        return of_tallies(rows, keys_of)
+
+    monkeypatch.setattr(standings, "AT_ONCE", 6)
+    monkeypatch.setattr(standings, "_of_tallies", noted)
+    run_ids = [await lab.run() for _ in range(9)]
+    for number, run_id in enumerate(run_ids):
+        keys = [f"k{key}" for key in range((2, 3, 10)[number % 3])]
+        blocks = [block(0, keys=keys), block(1, keys=["k0", "other"])] if number < 3 else [block(0, keys=keys)]
+        await lab.send(run_id, uuid4(), *blocks)
+
+    await chunks.compact(lab.pool, run_ids)
+
+    assert max(at_once) == 10
+    assert sum(at_once) == 3 * (2 + 3 + 10) + 3 * 2
+    expected = []
+    for number, run_id in enumerate(run_ids):
+        stored = {f"k{key}": (1, key / 8) for key in range((2, 3, 10)[number % 3])}
+        stored |= {"k0": (2, 1.0), "other": (1, 1.125)} if number < 3 else {}
+        expected += [(run_id, key, *of_key) for key, of_key in sorted(stored.items())]
+    assert [tuple(row) for row in await lab.pool.fetch(METRICS, run_ids)] == sorted(expected)
 
 
 async def test_small_chunks_are_taken_in_by_larger_ones(lab: Lab) -> None:
