@@ -99,8 +99,9 @@ class Echoes:
 
     def talk(self) -> Talk:
         """As `Lives`."""
-        for request in self.lives.requests:  # noqa: UP028 - answers are sent in, which a list does not take
-            yield request
+        for request in self.lives.requests:
+            if not (yield request):
+                raise Refused("the echo is empty")
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def checked(given: Sequence[Given], path: str = "input.params") -> list[Param]:
 
 
 def _plain(given: Given) -> Param | None:
-    """What `_typed` makes of a param as most are, in a quarter of the time; None for any other."""
+    """What `_typed` makes of a param as most are, in half of the time; None for any other."""
     key, value = given.key, given.value
     if given.type is not None or not texts.is_plain(key):
         return None

@@ -1,6 +1,6 @@
--- The last points of runs and their ends, in one step: to log them first and end the runs then costs the database and
--- its client nearly twice as much. The points of a run are blocks of one writer, which may be new. A run for which
--- anything is not as usual is left as it is, and not among the answers.
+-- The last points of runs and their ends, in one step: to log them first and end the runs then takes another round trip
+-- and another commit. The points of a run are blocks of one writer, which may be new. A run for which anything is not as
+-- usual is left as it is, and not among the answers.
 create function log_and_end(
     writer_ids uuid[],
     run_ids uuid[],

@@ -278,7 +278,17 @@ async def test_last_points_and_an_end_are_answered_alike(
             assert any(steps) is (is_one_step and is_first), asked
 
 
-async def test_an_end_behind_last_points_waits_for_uploads(pair: Pair, client: Client) -> None:
+async def test_an_end_behind_last_points_waits_for_uploads(
+    pair: Pair, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    finish = Recorder.finish
+
+    async def noted(self: Recorder, *args: Any) -> Any:
+        asked.append(args)
+        return await finish(self, *args)
+
+    monkeypatch.setattr(Recorder, "finish", noted)
     pairs = []
     for _ in range(2):
         run_id = await client.create_run()
@@ -290,6 +300,7 @@ async def test_an_end_behind_last_points_waits_for_uploads(pair: Pair, client: C
 
     assert answer["data"]["logged"]["points"] == 2
     assert answer["data"]["finishRun"]["run"]["status"] == "FINISHED"
+    assert len(asked) == 2  # by either door: the one step does not wait for uploads
 
 
 async def test_a_store_that_is_away_is_told_for_last_points_and_the_end(
