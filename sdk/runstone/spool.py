@@ -426,11 +426,16 @@ def _body(data: mmap.mmap, offset: int, end: int) -> bytes | None:
 
 
 def _resync(data: mmap.mmap, offset: int, end: int) -> int | None:
-    """Where the next good record begins."""
-    while (offset := data.find(MAGIC, offset, end)) >= 0:
-        if offset % 8 == 0 and _body(data, offset, end) is not None:
-            return offset
-        offset += 1
+    """Where the next good record begins.
+
+    It searches a copy: before Python 3.11.5, `find` of a map reads a byte behind the end, where there may be no memory
+    (CPython issue 105235).
+    """
+    rest, at = data[offset:end], -1
+    while (at := rest.find(MAGIC, at + 1)) >= 0:
+        found = offset + at
+        if found % 8 == 0 and _body(data, found, end) is not None:
+            return found
     return None
 
 

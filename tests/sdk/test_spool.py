@@ -162,6 +162,22 @@ def test_a_block_of_zeros_costs_only_what_was_there(folder: Path) -> None:
     assert steps(folder) == [step for step in range(200) if step not in lost]
 
 
+def test_the_search_for_the_next_record_does_not_read_behind_the_end() -> None:
+    script = """
+        import ctypes, mmap
+        from runstone import spool
+
+        data = mmap.mmap(-1, 2 * mmap.PAGESIZE)
+        data[: mmap.PAGESIZE] = b"x" * mmap.PAGESIZE  # a record that is damaged up to the end of its page
+        behind = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(data)) + mmap.PAGESIZE)
+        assert ctypes.CDLL(None).mprotect(behind, mmap.PAGESIZE, 0) == 0  # no access
+        print(list(spool.bodies(data, 0, mmap.PAGESIZE, is_final=True)))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "[(4096, Damage(offset=0, size_bytes=4096))]\n"
+
+
 def test_a_record_in_the_place_of_another_is_none(folder: Path) -> None:
     offsets = filled(folder, 10)
     path = folder / spool.name(1)
