@@ -21,7 +21,7 @@ def main() -> int:
     """Make or renew .venv; the exit code."""
     began = time.monotonic()
     if not _can_run():
-        print(f"Making .venv with Python {sys.version.split()[0]}", flush=True)
+        print(f"Making .venv with Python {sys.version.split()[0]} ({sys.executable})", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
     LOG.unlink(missing_ok=True)
     print("Installing Runstone into .venv (about a minute the first time)", flush=True)

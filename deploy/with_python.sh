@@ -1,10 +1,13 @@
 #!/bin/sh
-# Run a script with the newest Python of this machine that can carry Runstone: 3.11 or later, able to make a venv.
+# Run a script with the Python of this machine that suits Runstone best: 3.11 or later, able to make a venv, and quick.
 
 without_venv=
 for python in python3.14 python3.13 python3.12 python3.11 python3 python; do
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
-    "$python" -c 'import ensurepip, venv' 2>/dev/null && exec "$python" "$@"
+    if "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        quickest=$("$python" "${0%/*}/quickest.py") || quickest=$python
+        exec "$quickest" "$@"
+    fi
     without_venv=${without_venv:-$python}
 done
 
