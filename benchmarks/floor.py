@@ -9,7 +9,7 @@ from benchmarks.trainings import Training
 
 # What is written together, as Runstone does: when a run begins, when it logs for the first time, when it is compacted.
 MOMENTS: Final = (
-    ("run", "attempt", "param", "tag", "tag_change"),
+    ("run", "attempt", "param", "tag"),
     ("run_keyset", "writer"),
     ("chunk", "tally", "metric"),
 )

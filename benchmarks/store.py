@@ -197,11 +197,6 @@ def tables(
     starts = [start_of(names, one) for one in made]
     accounts = [names.accounts[one.user] for one in made]
     chunk_rows, tally_rows = _compacted(names, made)
-    tags = [
-        (one.id, names.project_id, key, value, account, one.created_at)
-        for one, account in zip(made, accounts, strict=True)
-        for key, value in sorted(one.tags.items())
-    ]
     return [
         (
             "run",
@@ -246,11 +241,14 @@ def tables(
                 for each in start.params
             ],
         ),
-        ("tag", "run_id project_id key value changed_by changed_at", tags),
         (
-            "tag_change",
-            "run_id key after changed_by changed_at",
-            [(run_id, *rest) for run_id, _, *rest in tags],
+            "tag",
+            "run_id project_id key value changed_by changed_at",
+            [
+                (one.id, names.project_id, key, value, account, one.created_at)
+                for one, account in zip(made, accounts, strict=True)
+                for key, value in sorted(one.tags.items())
+            ],
         ),
         (
             "run_input",

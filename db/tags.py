@@ -26,7 +26,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row of `tag_change`; `before` is None for a new tag, `after` for a removed one."""
+    """What a tag became; `before` is None for a new tag, `after` for a removed one."""
 
     key: str
     before: str | None
@@ -95,14 +95,19 @@ async def of_runs(conn: Conn, scope: Scope, run_ids: Sequence[UUID]) -> dict[UUI
     return found
 
 
+# A tag is its newest change; `tag_change` has those before it.
 HISTORY = """
-    select tag_change.key, tag_change.before, tag_change.after, tag_change.changed_by, tag_change.changed_at
-    from tag_change
-    join run on run.id = tag_change.run_id
-    where tag_change.run_id = $1
+    select change.key, change.before, change.after, change.changed_by, change.changed_at
+    from (
+        select run_id, change_id, key, before, value, changed_by, changed_at from tag
+        union all
+        select run_id, id, key, before, after, changed_by, changed_at from tag_change
+    ) as change (run_id, id, key, before, after, changed_by, changed_at)
+    join run on run.id = change.run_id
+    where change.run_id = $1
         and is_visible(run.project_id, run.created_by, $2, $3, $4)
-        and ($5::text is null or tag_change.key = $5)
-    order by tag_change.id desc
+        and ($5::text is null or change.key = $5)
+    order by change.id desc
     limit $6
 """
 

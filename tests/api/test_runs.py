@@ -353,9 +353,13 @@ async def test_what_an_open_run_began_with_never_changes(client: Client, pool: P
 @pytest.mark.parametrize(
     "statement",
     [
-        "insert into tag_change (run_id, key, after, changed_by, changed_at) select id, 'x', 'y', created_by, now() "
-        "from run where id = $1",
+        "insert into tag_change (id, run_id, key, after, changed_by, changed_at) "
+        "select 1, id, 'x', 'y', created_by, now() from run where id = $1",
         "update tag set key = 'other' where run_id = $1",
+        "update tag set before = 'other' where run_id = $1",
+        "update tag set changed_at = now() where run_id = $1",
+        "insert into tag (run_id, project_id, key, value, before, changed_by) "
+        "select id, project_id, 'x', 'y', 'z', created_by from run where id = $1",
         "delete from tag where run_id = $1",
         "insert into series (run_id, key) values ($1, 'x')",
         "update run set finished_at = now(), status = 'FINISHED' where id = $1",
@@ -470,6 +474,18 @@ async def test_tags_change_after_the_end_and_keep_their_history(client: Client) 
     assert [tag["key"] for tag in run["tags"]] == ["note"]
     history = [(change["before"], change["after"]) for change in run["tagHistory"] if change["key"] == "stage"]
     assert history == [("live", None), ("test", "live"), (None, "test")]
+
+
+async def test_the_history_of_a_tag_is_in_the_order_of_its_values(client: Client, pool: Pool) -> None:
+    run_id = await client.create_run(tags=[{"key": "stage", "value": "a"}])
+    change = "update tag set value = $2, changed_at = now() where run_id = $1"
+    async with pool.acquire() as first, first.transaction():
+        await first.fetchval("select now()")  # it begins first and changes last
+        await pool.execute(change, run_id, "b")
+        await first.execute(change, run_id, "c")
+
+    history = (await client.ask(RUN, id=run_id))["run"]["tagHistory"]
+    assert [(one["before"], one["after"]) for one in history] == [("b", "c"), ("a", "b"), (None, "a")]
 
 
 async def test_resuming_is_a_new_attempt(client: Client) -> None:

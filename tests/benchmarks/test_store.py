@@ -34,7 +34,7 @@ TABLES = """
     order by table_name
 """
 # What the server alone decides.
-BY_CHANCE = {"tag_change": ("id",)}
+BY_CHANCE = {"tag": ("change_id",)}
 TIMES = ("received", "first_received_ms", "last_received_ms", "received_ms", "received_at")
 
 

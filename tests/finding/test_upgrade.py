@@ -3,12 +3,13 @@
 import struct
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
-from db import migrate, standings
+from db import migrate, standings, tags
+from db.access import Role, Scope
 from tests.conftest import Server
 
 BEFORE = "0009_search"
@@ -147,4 +148,35 @@ async def test_an_upgrade_goes_on_counting_the_keys_of_large_runs(old_url: str) 
     with pytest.raises(asyncpg.CheckViolationError, match="more than 10000"):
         await conn.execute(MORE_KEYS, large_id, 4_000)
     await conn.execute(MORE_KEYS, large_id, 3_999)
+    await conn.close()
+
+
+HISTORY = """
+    set session_replication_role = replica;
+    insert into tag_change (run_id, key, before, after, changed_by, changed_at)
+    select tag.run_id, tag.key, before, after, tag.changed_by, tag.changed_at
+    from (
+        values (1, 'team', null, 'b'), (2, 'gone', null, 'x'), (3, 'team', 'b', 'a'), (4, 'gone', 'x', null)
+    ) as change (place, key, before, after)
+    join tag on tag.key = change.key
+    order by place;
+    reset session_replication_role
+"""
+
+
+async def test_an_upgrade_keeps_the_history_of_tags(old_url: str) -> None:
+    conn = await asyncpg.connect(old_url)
+    await conn.execute(HISTORY)
+    before = await conn.fetch("select key, before, after, changed_by, changed_at from tag_change order by id desc")
+
+    await migrate.migrate(old_url)
+
+    run_id, project_id = UUID(int=1), await conn.fetchval("select project_id from run")
+    scope = Scope(uuid4(), "ada", False, {project_id: Role.VIEWER})
+    after = await tags.history(conn, scope, run_id, None, limit=10)
+    assert after == [tags.Change(**row) for row in before]
+    await conn.execute("update tag set value = 'c' where key = 'team'")
+    newest, *others = await tags.history(conn, scope, run_id, None, limit=10)
+    assert (newest.key, newest.before, newest.after) == ("team", "a", "c")
+    assert others == after
     await conn.close()
