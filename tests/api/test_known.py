@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from graphql import (
+    GraphQLArgument,
     GraphQLInputObjectType,
     GraphQLList,
     GraphQLNonNull,
@@ -27,6 +28,7 @@ from strawberry.types.arguments import convert_argument
 
 from api import known
 from api.app import open_deps
+from api.attempts import SourceInput
 from api.documents import Document, Documents
 from api.http import GraphQLEndpoint, Load
 from api.known import Known, Unusual
@@ -498,25 +500,70 @@ CREATE = "mutation ($input: CreateRunInput!) { createRun(input: $input) { __type
 LOG_METRICS = "mutation ($input: LogMetricsInput!) { logMetrics(input: $input) { __typename } }"
 
 
+def argument_of(document: str) -> GraphQLArgument:
+    """The input of the mutation that is asked."""
+    [field] = known_of(document)._fields
+    assert SCHEMA.mutation_type is not None
+    argument: GraphQLArgument = SCHEMA.mutation_type.fields[field.key].args["input"]
+    return argument
+
+
+def is_taken(document: str, given_input: Any) -> bool:
+    """Whether the short way takes the input; then it makes of it what the ordinary way does."""
+    node: Any = parse(document).definitions[0]
+    try:
+        [(_, bound)] = known_of(document).bound({"input": given_input})
+    except Unusual:
+        return False
+    ordinary = get_variable_values(SCHEMA, node.variable_definitions, {"input": given_input})
+
+    assert isinstance(ordinary, VariableValues)
+    kind = known._origin(argument_of(document))
+    registry = schema.schema_converter.scalar_registry
+    expected = convert_argument(ordinary.coerced["input"], kind.type, registry, schema.config)
+    assert repr(bound["input"]) == repr(expected)
+    return True
+
+
 @pytest.mark.parametrize("document", [CREATE, LOG_METRICS])
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_the_short_way_takes_is_what_the_ordinary_way_takes(document: str, data: st.DataObject) -> None:
-    node: Any = parse(document).definitions[0]
-    field = SCHEMA.mutation_type.fields[node.selection_set.selections[0].name.value]  # type: ignore[union-attr]
-    given_input = data.draw(values_of(field.args["input"].type))
+    is_taken(document, data.draw(values_of(argument_of(document).type)))
 
-    try:
-        [(_, bound)] = known_of(document).bound({"input": given_input})
-    except Unusual:
-        return
-    ordinary = get_variable_values(SCHEMA, node.variable_definitions, {"input": given_input})
 
-    assert isinstance(ordinary, VariableValues)
-    kind = known._origin(field.args["input"])
-    registry = schema.schema_converter.scalar_registry
-    expected = convert_argument(ordinary.coerced["input"], kind.type, registry, schema.config)
-    assert repr(bound["input"]) == repr(expected)
+PARAMS: list[tuple[list[Any], bool]] = [  # the params of a run, and whether the short way takes them
+    ([], True),
+    ([{"key": "a", "value": value} for value in (0, 2**70, -0.5, "x", True, None, [None], {"b": [1]})], True),
+    ([{"key": "a"}, {"value": 1, "key": "b"}, {"key": "c", "value": None}, {"key": "c"}], True),
+    ([{"key": "a", "type": "INT"}, {"key": "b", "type": None}, {"key": "c"}], True),
+    ([{"key": "a", "type": "int"}], False),
+    ([{"key": "a", "type": ["INT"]}], False),
+    ([{}, {}], False),
+    ([{"key": "a", "value": 1}, {"value": 1}], False),
+    ([{"key": "a", "value": 1}, {"key": "b", "value": 1, "more": 1}], False),
+    ([{"key": "a"}, {"key": None}], False),
+    ([{"key": "a"}, {"key": 1}], False),
+    ([{"key": "a"}, None], False),
+    ([{"key": "a"}, ["a"]], False),
+]
+
+
+@pytest.mark.parametrize(("params", "is_right"), PARAMS)
+def test_a_list_of_objects_is_taken_when_each_is_right(params: list[Any], is_right: bool) -> None:
+    assert is_taken(CREATE, {"id": "a", "experiment": "b", "params": params}) is is_right
+
+
+def test_objects_without_fields_get_their_defaults() -> None:
+    coerce = known.coercer(GraphQLList(SCHEMA.type_map["SourceInput"]))
+
+    assert coerce([{}, {}, {"branch": "main"}]) == [SourceInput(), SourceInput(), SourceInput(branch="main")]
+
+
+def test_a_field_with_another_name_in_python_is_given_by_that_one() -> None:
+    coerce = known.coercer(GraphQLList(SCHEMA.type_map["HeartbeatInput"]))
+
+    assert [one.run_id for one in coerce([{"runId": "a"}, {"runId": "b"}])] == ["a", "b"]
 
 
 async def test_a_new_role_counts_at_once(people: People) -> None:
