@@ -79,6 +79,12 @@ PLAIN: Final[dict[str, set[type]]] = {
     "Boolean": {bool},
     "Int64": {int},
 }  # what scalars leave as it is
+KEPT: Final[dict[str, set[type]]] = {
+    "String": {str},
+    "ID": {str},
+    "Boolean": {bool},
+    "ParamValue": {str, bool, int, float, list, dict},
+}  # the same of JSON values, which they take
 REFUSALS: Final = (NotFound, Forbidden)
 INFO: Final[Any] = Info  # made by names that Strawberry keeps to itself
 LISTS_MAX: Final = 500  # compiled of a document; directives may make many of one
@@ -603,13 +609,23 @@ def _list_coercer(item_type: Any, within: frozenset[str]) -> Coerce:
     return coerce
 
 
+def _kept(type_: Any) -> set[type]:
+    """The types of the JSON values that are right for an input type, and stay as they are."""
+    if isinstance(type_, GraphQLNonNull):
+        return _kept(type_.of_type) - {NoneType}
+    return {NoneType} | (KEPT.get(type_.name, set()) if isinstance(type_, GraphQLScalarType) else set())
+
+
 def _object_coercer(type_: GraphQLInputObjectType, within: frozenset[str]) -> Coerce:
     """Makes Strawberry's input object; the defaults of its class are those of the schema."""
     if type_.is_one_of or type_.name in within:
         raise NotForeseen
     within |= {type_.name}
     made = _origin(type_).origin
-    fields = {name: (_origin(field).python_name, coercer(field.type, within)) for name, field in type_.fields.items()}
+    fields = {
+        name: (_origin(field).python_name, _kept(field.type), coercer(field.type, within))
+        for name, field in type_.fields.items()
+    }
     required = {
         name
         for name, field in type_.fields.items()
@@ -623,8 +639,8 @@ def _object_coercer(type_: GraphQLInputObjectType, within: frozenset[str]) -> Co
         for name, value in values.items():
             if name not in fields:
                 raise Unusual
-            python_name, coerce = fields[name]
-            arguments[python_name] = coerce(value)
+            python_name, kept, coerce = fields[name]
+            arguments[python_name] = value if type(value) in kept else coerce(value)
         return made(**arguments)
 
     return coerce
