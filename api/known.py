@@ -596,15 +596,42 @@ def _leaf_coercer(type_: GraphQLScalarType) -> Coerce:
 
 
 def _list_coercer(item_type: Any, within: frozenset[str]) -> Coerce:
-    item = coercer(item_type, within)
-    is_text = isinstance(item_type, GraphQLNonNull) and item_type.of_type in (GraphQLString, GraphQLID)
+    item, kept = coercer(item_type, within), _kept(item_type)
+    given = item_type.of_type if isinstance(item_type, GraphQLNonNull) else item_type
+    objects = _objects_coercer(given) if isinstance(given, GraphQLInputObjectType) else None
 
     def coerce(values: Any) -> Any:
         if type(values) is not list:
             raise Unusual
-        if is_text and set(map(type, values)) <= {str}:
+        kinds = set(map(type, values))
+        if kinds <= kept:
             return values
-        return [item(value) for value in values]
+        found = objects(values) if objects is not None and kinds == {dict} else None
+        return [item(value) for value in values] if found is None else found
+
+    return coerce
+
+
+def _objects_coercer(type_: GraphQLInputObjectType) -> Callable[[list[dict[str, Any]]], list[Any] | None]:
+    """Makes the objects of a list when all their values stay as they are; None for any other list.
+
+    It looks at each field of all of them at once, which takes half of the time: a run begins with a list of params.
+    """
+    made, required = _origin(type_).origin, _required(type_)
+    kept = {
+        name: kinds if name in required else kinds | {type(ABSENT)}
+        for name, field in type_.fields.items()
+        if _origin(field).python_name == name and (kinds := _kept(field.type)) - {NoneType}
+    }
+    if not required <= kept.keys():  # then no list is so
+        return lambda _: None
+
+    def coerce(values: list[dict[str, Any]]) -> list[Any] | None:
+        names: set[str] = set().union(*values)
+        if not required <= names <= kept.keys():
+            return None
+        are_kept = all({type(value.get(name, ABSENT)) for value in values} <= kept[name] for name in names)
+        return [made(**value) for value in values] if are_kept else None
 
     return coerce
 
@@ -616,20 +643,24 @@ def _kept(type_: Any) -> set[type]:
     return {NoneType} | (KEPT.get(type_.name, set()) if isinstance(type_, GraphQLScalarType) else set())
 
 
+def _required(type_: GraphQLInputObjectType) -> set[str]:
+    """The fields that must be given."""
+    return {
+        name
+        for name, field in type_.fields.items()
+        if isinstance(field.type, GraphQLNonNull) and field.default is None and field.default_value is Undefined
+    }
+
+
 def _object_coercer(type_: GraphQLInputObjectType, within: frozenset[str]) -> Coerce:
     """Makes Strawberry's input object; the defaults of its class are those of the schema."""
     if type_.is_one_of or type_.name in within:
         raise NotForeseen
     within |= {type_.name}
-    made = _origin(type_).origin
+    made, required = _origin(type_).origin, _required(type_)
     fields = {
         name: (_origin(field).python_name, _kept(field.type), coercer(field.type, within))
         for name, field in type_.fields.items()
-    }
-    required = {
-        name
-        for name, field in type_.fields.items()
-        if isinstance(field.type, GraphQLNonNull) and field.default is None and field.default_value is Undefined
     }
 
     def coerce(values: Any) -> Any:
