@@ -24,6 +24,18 @@ def is_plain(text: str) -> bool:
     return text.isascii() and text.isprintable() and text.strip() == text and 0 < len(text) <= NAME_CHARACTERS_MAX
 
 
+def are_plain(texts: list[str]) -> bool:
+    """Whether each of them is, found of all at once in half of the time."""
+    together = "".join(texts)
+    return (
+        together.isascii()
+        and together.isprintable()
+        and list(map(str.strip, texts)) == texts
+        and all(texts)
+        and max(map(len, texts), default=0) <= NAME_CHARACTERS_MAX
+    )
+
+
 def name(text: str, path: str) -> str:
     """`text` when it can name something: 1 to 250 visible characters on one line. Raises `Invalid`."""
     if is_plain(text):  # what follows costs ten times as much

@@ -1,5 +1,6 @@
 """Bad names, texts and numbers: each is refused by name and limit, nothing is stored."""
 
+import itertools
 import json
 import math
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db import params
+from db import params, texts
+from db.errors import Invalid
 from db.pool import Pool
 from tests.api.test_runs import LOG_INPUTS, LOG_PARAMS, RUN, SET_TAGS, log_params, params_of
 from tests.conftest import CREATE_RUN, Client, new_id
@@ -184,6 +186,54 @@ def test_the_quick_way_makes_the_same_of_a_param(key: str, value: Any, type_: pa
 def test_the_quick_way_takes_what_is_usual() -> None:
     for value in (0.1, 7, "adam"):
         assert params._plain(params.Given("lr", value)) is not None
+
+
+@pytest.mark.parametrize("type_", params.ParamType)
+def test_the_quick_way_takes_no_value_of_another_type(type_: params.ParamType) -> None:
+    for value, own in ((0.1, "FLOAT"), (7, "INT"), ("adam", "STRING")):
+        assert (params._plain(params.Given("lr", value, type_)) is not None) is (type_ == own)
+
+
+@settings(max_examples=300, deadline=None)
+@given(keys=st.lists(st.sampled_from(["lr", "a b", " ", "x" * 250, *BAD_NAMES.values(), "é"]), max_size=3))
+def test_names_are_plain_when_each_is(keys: list[str]) -> None:
+    assert texts.are_plain(keys) is all(map(texts.is_plain, keys))
+
+
+PLAIN_PARAMS = [params.Given("lr", 0.5), params.Given("n", 1, params.ParamType.INT)]
+WRONG_PARAMS = {
+    "value": params.Given("a", 2**64),
+    "type": params.Given("b", "x", params.ParamType.INT),
+    "key": params.Given(" c", 1),
+    "twice": params.Given("lr", 1),
+}
+
+
+@pytest.mark.parametrize("names", [*itertools.permutations(WRONG_PARAMS, 2)])
+def test_the_first_wrong_param_is_named(names: tuple[str, str]) -> None:
+    first, second = (WRONG_PARAMS[name] for name in names)
+
+    with pytest.raises(Invalid) as refused:
+        params.checked([*PLAIN_PARAMS, first, second])
+
+    part = {"value": "value", "type": "value", "key": "key", "twice": "key"}[names[0]]
+    assert refused.value.path == f"input.params[2].{part}"
+
+
+@pytest.mark.parametrize("more", [[], [params.Given("é", 1)]])
+def test_params_stay_in_their_order(more: list[params.Given]) -> None:
+    asked = [
+        *more,
+        *PLAIN_PARAMS,
+        params.Given("b", [1]),
+        params.Given("a", None),
+        params.Given("f", 1, params.ParamType.FLOAT),
+    ]
+
+    found = params.checked(asked)
+
+    assert [(one.key, one.value) for one in found] == [(one.key, one.value) for one in asked]
+    assert found[-1].text == "1.0"
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**400])
