@@ -6,6 +6,7 @@ hundreds in one statement.
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -144,11 +145,13 @@ class Groups(Generic[Ask, Answer]):
 
     async def _do_all(self, conn: Connection) -> None:
         """Until there is nothing to wait for any more, or the connection is lost."""
+        size: float = math.inf  # of the group before
         while not _is_lost(conn):
             await self._wake.wait()
-            await self._gather()
+            if len(self._waiting) < size:  # else all who come in turns are here: the database need not wait for them
+                await self._gather()
             if group := self._take():
-                self._group = group
+                self._group, size = group, len(group)
                 try:
                     await self._do_group(conn, group)
                 finally:
