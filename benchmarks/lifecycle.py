@@ -64,18 +64,26 @@ def final() -> Batch:
 
 
 class Lives:
-    """The lives of these runs, one after the other: two requests each, made before the clock starts."""
+    """The lives of a client's runs, one after the other: two requests each, made before the clock starts.
 
-    def __init__(self, server: Requester, run_ids: Sequence[str]) -> None:
-        self.run_ids = run_ids
-        self.requests = [request for run_id in run_ids for request in self._requests(server, run_id)]
+    Ids begin with the time. These are of runs that begin at the clients by turns, one every millisecond.
+    """
+
+    def __init__(self, server: Requester, client: int, runs: int) -> None:
+        times_ms = range(client, CLIENTS * runs, CLIENTS)
+        self.run_ids = [new_run(in_ms) for in_ms in times_ms]
+        self.requests = [
+            request
+            for run_id, in_ms in zip(self.run_ids, times_ms, strict=True)
+            for request in self._requests(server, run_id, new_writer(in_ms))
+        ]
 
     def talk(self) -> Talk:
         """Create, then log and finish."""
         for request in self.requests:
             payload(data_of((yield request)))
 
-    def _requests(self, server: Requester, run_id: str) -> tuple[bytes, bytes]:
+    def _requests(self, server: Requester, run_id: str, writer_id: str) -> tuple[bytes, bytes]:
         """What creates the run, and what logs and finishes it."""
         given = {
             "id": run_id,
@@ -87,7 +95,7 @@ class Lives:
         blocks = [block(0, points.keys(KEYS), final())]
         return (
             server.request(CREATE, input=given),
-            server.request(END, runId=run_id, writerId=new_writer(), blocks=blocks),
+            server.request(END, runId=run_id, writerId=writer_id, blocks=blocks),
         )
 
 
@@ -172,7 +180,7 @@ def _add(section: Section, name: str, figures: Sequence[Figures]) -> None:
 
 
 async def _ours(bench: Bench, runs: int) -> Figures:
-    talkers = [Lives(bench.server.requester, [new_run() for _ in range(runs)]) for _ in range(CLIENTS)]
+    talkers = [Lives(bench.server.requester, client, runs) for client in range(CLIENTS)]
     run_ids = [run_id for lives in talkers for run_id in lives.run_ids]
     await bench.server.create_run()  # a peer is asked for an experiment before the clock starts
     async with spending(lambda: bench.compacted(run_ids)) as spent:
@@ -188,7 +196,7 @@ async def _nothing_more() -> None:
 
 
 async def _echo(bench: Bench, requester: Requester, runs: int) -> Figures:
-    talkers = [Echoes(Lives(requester, [new_run() for _ in range(runs)])) for _ in range(CLIENTS)]
+    talkers = [Echoes(Lives(requester, client, runs)) for client in range(CLIENTS)]
     async with spending(_nothing_more) as spent:
         outcome = await bench.load.drive(Load(requester.door, talkers))
     _must_have_gone_well(outcome)

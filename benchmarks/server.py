@@ -235,14 +235,18 @@ def column(answered: str | dict[str, Any], kind: str) -> NDArray[Any]:
     return column + answered["start"] if "start" in answered else column
 
 
-def new_run() -> str:
-    """The id of a new run, as a client makes it."""
-    return str(ids.new())
+def new_run(in_ms: int = 0) -> str:
+    """The id of a new run, as a client makes it so many milliseconds from now."""
+    return str(_new_id(in_ms))
 
 
-def new_writer() -> str:
-    """The id of a new writer."""
-    return str(ids.new())
+def new_writer(in_ms: int = 0) -> str:
+    """The id of a new writer, as a client makes it so many milliseconds from now."""
+    return str(_new_id(in_ms))
+
+
+def _new_id(in_ms: int) -> UUID:
+    return UUID(int=ids.new().int + (in_ms << 80))  # UUIDv7: the first 48 of 128 bits are the time
 
 
 SETTLED = """
