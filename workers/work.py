@@ -48,10 +48,10 @@ class Job(Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Upkeep that is done every so often."""
+    """Upkeep that is done every so often. `do` gives the seconds that it only rested, if it rested in between."""
 
     name: str
-    do: Callable[[Deps], Awaitable[None]]
+    do: Callable[[Deps], Awaitable[float | None]]
     every_s: float
 
 
@@ -85,12 +85,13 @@ async def keep_sweeping(deps: Deps, sweep: Sweep) -> None:
     """Do the upkeep now and every `sweep.every_s` seconds, or less often while it takes long."""
     clock = asyncio.get_running_loop().time
     while True:
-        begun = clock()
+        begun, rested_s = clock(), None
         try:
-            await sweep.do(deps)
+            rested_s = await sweep.do(deps)
         except Exception as error:  # noqa: BLE001 - reported, and tried again
             report(sweep.name, error)
-        await asyncio.sleep(max(sweep.every_s, min(RESTS * (clock() - begun), REST_MOST_S)))
+        worked_s = clock() - begun - (rested_s or 0.0)
+        await asyncio.sleep(max(sweep.every_s, min(RESTS * worked_s, REST_MOST_S)))
 
 
 def report(what: str, error: Exception) -> None:
