@@ -11,6 +11,7 @@ from typing import Any, Final, Never
 from runstone.errors import NotFound, RunstoneError
 from runstone.terminal import Styled, Table, painted, printable, show
 
+CUT_SHORT: Final = 141  # as a shell tells of SIGPIPE
 SERVER_COMMANDS: Final = {
     "up": "Start everything on this machine: database, queue, object store, server and worker",
     "server": "Start the server only, against your own Postgres, Redis and S3",
@@ -42,7 +43,13 @@ SETTINGS: Final = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what is asked; the exit code. Errors are one line."""
     try:
-        return _run(_parser(), list(sys.argv[1:] if arguments is None else arguments))
+        try:
+            return _run(_parser(), list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who reads has enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        return CUT_SHORT
     except (RunstoneError, OSError) as error:
         title = painted(Styled("error:", "bold red"), sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
         print(title, printable(str(error)), file=sys.stderr)

@@ -183,6 +183,23 @@ def test_a_program_of_the_server_is_started_whatever_lies_around(tmp_path: Path)
     assert "not ours" not in done.stdout
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_who_reads_no_further_is_no_error(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "runstone.cli", *arguments],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_a_server_that_is_not_installed_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
