@@ -25,6 +25,7 @@ from benchmarks import (
     sdk,
     server,
     storage,
+    subscribers,
     uploads,
 )
 from benchmarks.bench import Bench
@@ -45,6 +46,7 @@ SUBJECTS: Final[dict[str, Measure]] = {
     "reading": reading.measure,
     "compaction": compaction.measure,
     "large": large.measure,
+    "subscribers": subscribers.measure,
     "finding": finding.measure,
     "sdk": sdk.measure,
     "uploads": uploads.measure,

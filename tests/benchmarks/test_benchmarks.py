@@ -23,7 +23,7 @@ def documents() -> Iterator[tuple[str, str]]:
     """(where, text) of each GraphQL constant."""
     for module in pkgutil.iter_modules(benchmarks.__path__, "benchmarks."):
         for name, value in vars(importlib.import_module(module.name)).items():
-            if isinstance(value, str) and value.lstrip().startswith(("query ", "mutation ")):
+            if isinstance(value, str) and value.lstrip().startswith(("query ", "mutation ", "subscription ")):
                 yield f"{module.name}.{name}", value
 
 
