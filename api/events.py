@@ -110,7 +110,8 @@ async def _read(pool: Pool, cursor_key: bytes, after: int, upto: int | None) -> 
     (await events.bounds(pool)).check(after)
     if not found:
         return None
-    return Step([_News(event, RunEvent.from_row(event, cursor_key)) for event in found], found[-1].seq)
+    news = [_News(event, RunEvent.from_row(event, cursor_key)) for event in found]
+    return Step(news, found[-1].seq, more=len(found) == READ_AT_ONCE)
 
 
 async def _start(pool: Pool, cursor_key: bytes, after: str | None) -> int:

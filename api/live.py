@@ -217,10 +217,11 @@ async def _result(work: Callable[[], Awaitable[V]]) -> V:
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[P, M]):
-    """What was found behind a position, and the position behind it."""
+    """What was found behind a position, and the position behind it; `more` when that is not all there was."""
 
     messages: list[M]
     position: P
+    more: bool
 
 
 # Reads behind a position, and no further than another one when that is given; None when there is nothing.
@@ -281,7 +282,8 @@ class Line(Generic[P, M]):
             self._bell.ring()  # for what came while there was another tip
             return step
         step = await self._read_now(position, tip)
-        return self._keep(position, step or Step([], tip))  # without a step it is the same place by another name
+        same_place = Step[P, M]([], tip, more=True)  # by another name
+        return self._keep(position, step or same_place)
 
     async def _lead(self) -> None:
         """Move the tip whenever the bell rings."""
@@ -296,11 +298,11 @@ class Line(Generic[P, M]):
                 self._failure = error
                 self._moved.ring()
                 return
-            if step is None:
-                await rung.wait()
-            else:
+            if step is not None:
                 self._moved.ring()
                 await asyncio.sleep(PACE_S)  # what comes in quick succession is read together
+            if step is None or not step.more:
+                await rung.wait()
 
     async def _look(self, position: P) -> Step[P, M] | None:
         """What is behind the position now, however far that is."""

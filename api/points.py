@@ -116,7 +116,7 @@ class _Source:
             if fresh.parts:
                 messages.append(self.message(position, fresh.run_id, fresh.parts))
         points.check_size(position)
-        return Step(messages, position)
+        return Step(messages, position, more=any(fresh.more for fresh in found))
 
     def message(self, position: Position, run_id: UUID | None = None, parts: Sequence[Part] = ()) -> FreshPoints:
         """What is sent of these points; without a run only where the subscription begins."""

@@ -108,11 +108,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """New points of a run, and how far the run was read with them."""
+    """New points of a run, and how far the run was read with them; `more` when that is not all there was."""
 
     run_id: UUID
     parts: list[Part]
     read: Read
+    more: bool
 
 
 STANDING = """
@@ -275,7 +276,8 @@ class Reader:
         for run_id, (ended, writers) in (await self._writers(conn, position, upto)).items():
             taken = await self._taken(conn, run_id, writers)
             parts = await self._parts(conn, run_id, taken)
-            fresh.append(Fresh(run_id, parts, _advanced(position.runs[run_id], ended, writers, taken)))
+            left = _left(writers, taken)
+            fresh.append(Fresh(run_id, parts, _advanced(position.runs[run_id], ended, taken, left), more=bool(left)))
         return fresh
 
     async def _writers(
@@ -438,13 +440,17 @@ def _part(key: str, pieces: Sequence[_Piece]) -> Part:
     return Part(key, *columns)
 
 
-def _advanced(read: Read, ended: int, writers: Sequence[_Behind], taken: Sequence[_Taken]) -> Read:
+def _left(writers: Sequence[_Behind], taken: Sequence[_Taken]) -> list[_Behind]:
+    """The writers that have more than is taken of them."""
+    return [one.writer for one in taken if one.end_seq < one.writer.end_seq] + list(writers[len(taken) :])
+
+
+def _advanced(read: Read, ended: int, taken: Sequence[_Taken], left: Sequence[_Behind]) -> Read:
     """How far a run is read with what was taken. Attempts that ended and were read whole need no more room."""
     now = dict(read.writers)
     for one in taken:
         now[one.writer.writer_id] = (one.writer.attempt, one.end_seq)
-    rest = [one.writer for one in taken if one.end_seq < one.writer.end_seq] + list(writers[len(taken) :])
-    whole = min([ended, *(writer.attempt - 1 for writer in rest)])
+    whole = min([ended, *(writer.attempt - 1 for writer in left)])
     if whole > read.ended:
         now = {writer_id: where for writer_id, where in now.items() if where[0] > whole}
     return Read(max(whole, read.ended), now)

@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidStatus
 from api.live_sockets import SEND_S
 from db import chunks, events
 from db.access import Role
+from db.points import POINTS_MAX
 from db.pool import Pool
 from tests.api import test_artifacts as artifacts
 from tests.api.test_metrics import FINISH, LOG_METRICS, SERIES, START_MS, block
@@ -142,6 +143,20 @@ async def test_points_from_the_start_span_attempts_and_chunks(client: Client, se
         [last] = await until(watcher, 1)
         assert points_in(last)[0][5] == 3
         assert len(last["after"]) == len(messages[-1]["after"])
+
+
+async def test_more_than_is_read_at_once_comes_without_anything_new(client: Client, server: Server) -> None:
+    run_id, writer_id, n = await client.create_run(), str(uuid4()), POINTS_MAX // 2
+    blocks = [
+        block(seq, steps=list(range(seq * n, seq * n + n)), times=[START_MS] * n, values=[0.5] * n) for seq in range(12)
+    ]
+    for given in blocks:
+        await log(client, run_id, writer_id, given)
+    async with watching(server, client.token) as watcher:
+        await watcher.subscribe(POINTS, runIds=[run_id], keys=["loss"], fromStart=True)
+        messages = [await watcher.next(), *(await until(watcher, 12 * n))]
+    assert len(messages) >= 1 + 6, "each has 20,000 points at most"
+    assert [point[2] for point in points_of(messages)] == list(range(12 * n))
 
 
 async def test_series_and_points_have_no_gap_between_them(client: Client, server: Server) -> None:
