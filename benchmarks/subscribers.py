@@ -22,7 +22,7 @@ from benchmarks.server import LOG, PATH, Server, block, new_writer, payload
 from benchmarks.wire import Refused
 from db import access
 
-SUBSCRIBERS: Final = 500
+SUBSCRIBERS: Final = 500  # a fifth of them with --quick
 SOCKETS_OF_A_TOKEN: Final = 100
 RUNS: Final = 50
 KEYS: Final = 20
@@ -31,7 +31,7 @@ PER_S: Final = 2  # messages for each subscriber
 LATE_S: Final = 2.0  # what has not come by then counts as lost
 
 ALONE: Final = "the same points, nobody subscribes"
-SAME: Final = "points, ten ask for the same"
+SAME: Final = "points, those of a run ask for the same"
 OTHER: Final = "points, each asks for something else"
 EVENTS_OF_ALL: Final = "events of all runs"
 
@@ -92,8 +92,9 @@ class Figures:
 
 async def measure(bench: Bench) -> Section:
     """Delays of messages, and what sending them costs the process."""
+    count = bench.choose(full=SUBSCRIBERS, quick=SUBSCRIBERS // 5)
     section = Section(
-        f"Subscribers: {SUBSCRIBERS} sockets on one process, {PER_S} messages a second each",
+        f"Subscribers: {count} sockets on one process, {PER_S} messages a second each",
         f"{RUNS} runs x {KEYS} metrics log {PER_S} steps a second each, and a subscriber watches {WATCHED} metrics of "
         "one run; or runs are begun and ended, and each subscriber is told of each. A delay counts from before the "
         "request that stores something until a subscriber has it, in the process of the benchmark. Complete: "
@@ -103,15 +104,15 @@ async def measure(bench: Bench) -> Section:
     keys = points.keys(KEYS)
     kinds: dict[str, Callable[[], Awaitable[Figures]]] = {
         ALONE: lambda: _points(bench, 0, lambda _: keys),
-        SAME: lambda: _points(bench, SUBSCRIBERS, lambda _: keys[:WATCHED]),
-        OTHER: lambda: _points(bench, SUBSCRIBERS, lambda turn: keys[turn : turn + WATCHED]),
-        EVENTS_OF_ALL: lambda: _events(bench),
+        SAME: lambda: _points(bench, count, lambda _: keys[:WATCHED]),
+        OTHER: lambda: _points(bench, count, lambda turn: keys[turn : turn + WATCHED]),
+        EVENTS_OF_ALL: lambda: _events(bench, count),
     }
     for name, measured in kinds.items():
         with section.trying(name):
             _add(section, name, await measured())
     complete = [section.median("complete", name) or 0 for name in (SAME, OTHER, EVENTS_OF_ALL)]
-    section.at_least("all have each point and event once, in order", min(complete), SUBSCRIBERS, "subscribers")
+    section.at_least("all have each point and event once, in order", min(complete), count, "subscribers")
     slowest = max((row.median("p99 ms") for row in section.rows if "p99 ms" in row.figures), default=None)
     section.at_most("p99 of the delays below half a second", slowest, 500, "ms")
     return section
@@ -158,10 +159,10 @@ def _points_of(subscriber: Subscriber) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
-async def _events(bench: Bench) -> Figures:
+async def _events(bench: Bench, count: int) -> Figures:
     """Every subscriber is told of all runs that begin and end."""
     server = bench.server
-    async with _subscribed(server, EVENTS, [{}] * SUBSCRIBERS) as subscribers:
+    async with _subscribed(server, EVENTS, [{}] * count) as subscribers:
         spent = await _spending(server, lambda: _begin_and_end(server, _steps(bench)))
     wanted = list(spent.asked_at)
     complete, delays = 0, list[float]()
