@@ -123,7 +123,7 @@ async def measure(bench: Bench) -> Section:
         if peer.venv is not None:
             peers[CLIENT], notes[CLIENT] = partial(_client, bench, peer), f"{peer.live_connections} threads"
     async with echoing(bench.server) as echo:
-        for _ in range(bench.choose(full=5, quick=2)):
+        for _ in range(bench.choose(full=5, quick=1)):
             found[ECHO].append(await _echo(bench, *echo))
             found[OURS].append(await _ours(bench, LOG, {}))
             found[SDK].append(await _ours(bench, document("Flush"), FLUSH, paced=not bench.quick))
