@@ -282,8 +282,8 @@ class Line(Generic[P, M]):
             self._bell.ring()  # for what came while there was another tip
             return step
         step = await self._read_now(position, tip)
-        same_place = Step[P, M]([], tip, more=True)  # by another name
-        return self._keep(position, step or same_place)
+        # Without a step it is the same place by another name.
+        return self._keep(position, step or Step([], tip, more=True))
 
     async def _lead(self) -> None:
         """Move the tip whenever the bell rings."""
