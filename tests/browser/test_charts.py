@@ -67,6 +67,15 @@ PRESS_AT_ONCE = """
     }
 """
 
+PRESS_WHEN_DRAWN = """
+    new MutationObserver((_, observer) => {
+      if (document.querySelector("[role=img] canvas")) {
+        observer.disconnect();
+        document.dispatchEvent(new KeyboardEvent("keydown", { key: "+", bubbles: true }));
+      }
+    }).observe(document, { childList: true, subtree: true });
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Ink:
@@ -507,6 +516,15 @@ async def test_keys_zoom_and_change_the_axis(charts: Charts, trainings: Training
     assert (await charts.state())["ylog"] == ["1"]
     await charts.page.keyboard.press("0")
     await expect(zoomed).to_have_count(0)
+
+
+async def test_a_key_counts_as_soon_as_a_chart_is_there(charts: Charts, trainings: Trainings) -> None:
+    await trainings.log("run", [{"loss": 1 + step} for step in range(101)])
+    await charts.page.add_init_script(PRESS_WHEN_DRAWN)
+
+    await charts.open()
+
+    await expect(charts.page.get_by_role("button", name="step 25")).to_be_visible()
 
 
 async def test_changes_of_one_moment_are_steps_back_each(charts: Charts, trainings: Trainings) -> None:

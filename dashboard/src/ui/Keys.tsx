@@ -1,4 +1,4 @@
-import { createContext, type ReactNode, use, useEffect, useMemo, useRef, useState } from "react";
+import { createContext, type ReactNode, use, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { Dialog } from "./Dialog";
 import styles from "./Keys.module.css";
 
@@ -19,7 +19,8 @@ const RegistryContext = createContext<Registry>(new Set());
 /** Shortcuts for as long as the component is there. They rest in text fields and dialogs. */
 export function useShortcuts(shortcuts: readonly Shortcut[]): void {
   const registry = use(RegistryContext);
-  useEffect(() => {
+  useLayoutEffect(() => {
+    // Before it is painted: a key pressed at what has just appeared would meet the shortcuts of what was there before.
     registry.add(shortcuts);
     return () => void registry.delete(shortcuts);
   });
