@@ -121,10 +121,15 @@ def projects_allowing(scope: Scope, action: Action) -> list[UUID]:
     return [project for project in scope.roles if allows(scope, action, project)]
 
 
-def require(scope: Scope, action: Action, what: str, project_id: UUID, owner_id: UUID | None = None) -> None:
-    """Raises `NotFound` when the viewer cannot see `what`, `Forbidden` when it sees it but may not do this."""
+def require(
+    scope: Scope, action: Action, what: str, project_id: UUID, owner_id: UUID | None = None, *, path: str | None = None
+) -> None:
+    """Raises `NotFound` when the viewer cannot see `what`, `Forbidden` when it sees it but may not do this.
+
+    `path` is where it is named in the request.
+    """
     if not allows(scope, Action.READ, project_id, owner_id):
-        raise NotFound(f"there is no {what}")
+        raise NotFound(f"there is no {what}", path=path)
     if not allows(scope, action, project_id, owner_id):
         role = scope.roles[project_id]
         may = Role.OWNER if role is Role.EDITOR else Role.EDITOR

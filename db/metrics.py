@@ -26,6 +26,7 @@ KEYS_PER_RUN_MAX: Final = 10_000
 INT64_MAX: Final = 2**63 - 1
 TIME_MS_MAX: Final = 253_402_300_799_999  # the last millisecond of the year 9999
 TRIES_MAX: Final = 5
+RUN_PATH: Final = "input.runId"
 
 
 @dataclass(slots=True)  # these are not frozen, which would take three times as long: there is one for each step
@@ -162,7 +163,7 @@ class Recorder:
         """
         owner = self._owners.get(run_id) or await self._owners.find(run_id, lambda: _owner(self._pool, run_id))
         if not access.allows(scope, Action.APPEND, *owner):
-            access.require(scope, Action.APPEND, f"run {run_id}", *owner)
+            access.require(scope, Action.APPEND, f"run {run_id}", *owner, path=RUN_PATH)
         if not given:
             standing = await _standing(self._pool, run_id, writer_id)
             return Appended(run_id, writer_id, standing.next_seq, 0, standing.stop_requested)
@@ -210,8 +211,9 @@ class Recorder:
     async def log(self, scope: Scope, run_id: UUID, points: Sequence[Point]) -> Appended:
         """Store the points under a writer of ours; sent again, they are stored again.
 
-        A writer that is free is used again, so that a run that is logged to in this way has few.
+        A writer that is free is used again, so that a run that is logged to in this way has few. Raises as `append`.
         """
+        _check_count(len(points), "input.points")
         for index, point in enumerate(points):
             _check_point(point, index)
         blocks = _blocks_of(points)
@@ -220,11 +222,14 @@ class Recorder:
             free = []
             self._free_writers.put((run_id, scope.account_id), free)
         appended = None
-        if free:
-            with suppress(RunSealed):  # a new attempt may be open
-                appended = await self.append(scope, run_id, *_continued(free.pop(), blocks))
-        if appended is None:
-            appended = await self.append(scope, run_id, ids.new(), blocks)
+        try:
+            if free:
+                with suppress(RunSealed):  # a new attempt may be open
+                    appended = await self.append(scope, run_id, *_continued(free.pop(), blocks))
+            if appended is None:
+                appended = await self.append(scope, run_id, ids.new(), blocks)
+        except Invalid as refused:  # the blocks are ours: their sender knows points only
+            raise Invalid(refused.message, path="input.points", limit=refused.limit, hint=refused.hint) from refused
         free.append((appended.writer_id, appended.next_seq))
         return appended
 
@@ -288,14 +293,18 @@ def _count(given: Sequence[Columns]) -> int:
                 hint="the blocks of one request have consecutive seqs",
             )
         points += len(columns.values) // 8
+    _check_count(points, "input.blocks")
+    return points
+
+
+def _check_count(points: int, path: str) -> None:
     if points > POINTS_PER_BATCH_MAX:
         raise Invalid(
             f"the request has {points} points",
-            path="input.blocks",
+            path=path,
             limit=f"{POINTS_PER_BATCH_MAX} points",
             hint="send several requests",
         )
-    return points
 
 
 def _checked(columns: Columns, keyset: Keyset, index: int) -> Block:
@@ -394,7 +403,7 @@ OWNER = """
 async def _owner(conn: Conn, run_id: UUID) -> tuple[UUID, UUID]:
     row = await conn.fetchrow(OWNER, run_id)
     if row is None:
-        raise NotFound(f"there is no run {run_id}")
+        raise NotFound(f"there is no run {run_id}", path=RUN_PATH)
     return row["project_id"], row["created_by"]
 
 
@@ -470,7 +479,7 @@ STANDING = """
 async def _standing(conn: Conn, run_id: UUID, writer_id: UUID) -> _Standing:
     row = await conn.fetchrow(STANDING, run_id, writer_id)
     if row is None:
-        raise NotFound(f"there is no run {run_id}")
+        raise NotFound(f"there is no run {run_id}", path=RUN_PATH)
     standing = _Standing(**row)
     if standing.writer_run_id not in (None, run_id):
         raise Invalid("writerId belongs to another run", path="input.writerId", hint="make a new id for each writer")

@@ -328,7 +328,7 @@ async def test_a_batch_has_a_bounded_number_of_points(client: Client) -> None:
     assert (await log(client, run_id, given(0, 10_000), writer_id=writer_id))["points"] == 10_000
     points = [{"key": "p", "value": 1, "step": step} for step in range(10_001)]
     answer = (await client.ask(LOG_METRICS, input={"runId": run_id, "points": points}))["logMetrics"]
-    assert (answer["code"], answer["limit"]) == ("VALIDATION", "10000 points")
+    assert (answer["code"], answer["path"], answer["limit"]) == ("VALIDATION", "input.points", "10000 points")
 
 
 async def test_a_run_has_a_bounded_number_of_keys(client: Client) -> None:
@@ -340,6 +340,9 @@ async def test_a_run_has_a_bounded_number_of_keys(client: Client) -> None:
     assert (answer["code"], answer["path"], answer["limit"]) == (
         "VALIDATION", "input.blocks[0].keys", "10000 keys in a run",
     )  # fmt: skip
+    points = [{"key": "k0", "value": 1}, {"key": "one more", "value": 1}]
+    answer = (await client.ask(LOG_METRICS, input={"runId": run_id, "points": points}))["logMetrics"]
+    assert (answer["code"], answer["path"], answer["limit"]) == ("VALIDATION", "input.points", "10000 keys in a run")
     page = await metrics(client, run_id, prefix="k99")
     assert (page["totalCount"], len(page["nodes"])) == (111, 111)
 
@@ -382,6 +385,7 @@ async def test_who_may_log_and_read(people: People, stranger: Client) -> None:
             assert answer["__typename"] == refusal
         if refusal == "NotFound":
             missing = await log(client, str(uuid4()), block(0))
+            assert answer["path"] == missing["path"] == "input.runId"
             assert answer["message"].replace(run_id, "") == missing["message"].replace(missing["message"][-36:], "")
             error = await client.refused(SERIES, select={"runIds": [run_id]}, keys=["loss"])
             assert error["extensions"]["code"] == "NOT_FOUND"
