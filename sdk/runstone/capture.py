@@ -158,9 +158,8 @@ def _git() -> _Git:
 
 def _untracked() -> bytes:
     """The files of the repository that are neither committed nor ignored, a line each; nothing when they are many."""
-    listed = (
-        _run_git(_folder(), "ls-files", "--others", "--exclude-standard", "--directory", "--full-name", ":/") or b""
-    )
+    folders = ("--directory", "--no-empty-directory")  # the second leaves out those with nothing but ignored files
+    listed = _run_git(_folder(), "ls-files", "--others", "--exclude-standard", *folders, "--full-name", ":/") or b""
     return listed if len(listed) <= UNTRACKED_BYTES_MAX else b""
 
 

@@ -88,6 +88,8 @@ def test_untracked_files_are_listed_wherever_in_the_repository(standin: StandIn,
     for name in ("notes.txt", "deep/é.txt", "ignored.log"):
         (repository / name).touch()
     (repository / ".gitignore").write_text("*.log\n")
+    (repository / "venv").mkdir()
+    (repository / "venv" / ".gitignore").write_text("*\n")  # as venv, uv and test runners write it
     (repository / "deep" / "train.py").write_text(textwrap.dedent(SCRIPT))
 
     run_script(repository / "deep")
